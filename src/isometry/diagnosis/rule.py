@@ -1,0 +1,99 @@
+"""What a rule is: a pure function over a run, with the facts about it stated in a decorator."""
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from isometry.catalogue import collect
+from isometry.diagnosis.finding import PROBLEMS, Finding
+from isometry.errors import IsometryError
+from isometry.history.run import Run
+
+__all__ = ["Column", "Rule", "rule", "rules"]
+
+Column = tuple[str, str]
+"""(signal, statistic)"""
+
+Judge = Callable[[Run], Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way to find one problem."""
+
+    code: str
+    """``G101``: G backward signal, A activations, W weights, U updates, N numerics, D data, L loss. Never reused."""
+    name: str
+    problem: str
+    reads: tuple[Column, ...]
+    """Columns without which the rule cannot say anything."""
+    confidence: float
+    """Precision measured on the twins."""
+    doc: str
+    judge: Judge
+
+    def missing(self, run: Run) -> tuple[Column, ...]:
+        """The columns that the rule needs and the run does not hold."""
+        return tuple(column for column in self.reads if column not in run.history)
+
+    def __call__(self, run: Run) -> tuple[Finding, ...]:
+        """What the rule finds, stamped with its own code, so that a copied rule cannot lie about its name.
+
+        Raises:
+            NotRecorded: the run does not hold what the rule needs, or has no layer that the rule is about.
+        """
+        return tuple(self._stamped(finding) for finding in self.judge(run))
+
+    def _stamped(self, finding: Finding) -> Finding:
+        lowered = min(finding.confidence or self.confidence, self.confidence)
+        return replace(finding, problem=self.problem, code=self.code, confidence=lowered)
+
+
+def rule(
+    code: str, *, problem: str, reads: Sequence[Column], confidence: float, name: str = ""
+) -> Callable[[Judge], Rule]:
+    """Make a rule of the decorated function.
+
+    Args:
+        code: stable code, unique among all rules
+        problem: one of ``PROBLEMS``
+        reads: (signal, statistic) columns it needs; where one is missing the problem is reported as not checked
+        confidence: precision measured on the twins, 0 to 1
+        name: defaults to the function's name with hyphens
+
+    The function may raise ``NotRecorded`` with a reason where the run has nothing for it to judge.
+    """
+    if problem not in PROBLEMS:
+        raise IsometryError(
+            f"Rule {code} names the problem {problem!r}, which is not in PROBLEMS. "
+            "Use one of those names, or add this one to diagnosis/finding.py."
+        )
+
+    def decorate(judge: Judge) -> Rule:
+        return Rule(
+            code=code,
+            name=name or judge.__name__.replace("_", "-"),
+            problem=problem,
+            reads=tuple((str(signal), statistic) for signal, statistic in reads),
+            confidence=confidence,
+            doc=inspect.getdoc(judge) or "",
+            judge=judge,
+        )
+
+    return decorate
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Every rule there is, by code: those of this package and those that other packages offer as ``isometry.rules``."""
+    found = sorted(
+        collect(Rule, package="isometry.diagnosis.rules", group="isometry.rules"), key=lambda rule: rule.code
+    )
+    for first, second in zip(found, found[1:], strict=False):
+        if first.code == second.code:
+            raise IsometryError(
+                f"Two rules share the code {first.code}: {first.judge.__module__} and {second.judge.__module__}. "
+                "Give one of them a new code."
+            )
+    return tuple(found)
