@@ -44,7 +44,7 @@ def _held(module: ModuleType, kind: type[Item]) -> list[Item]:
 
 
 def _offered(point: EntryPoint, kind: type[Item]) -> list[Item]:
-    """What one entry point gives. A broken one costs its own objects and is told, the rest of the shelf stays usable."""
+    """What one entry point gives. A broken one costs its own objects and is told; the rest stays usable."""
     try:
         value = point.load()
     except Exception as fault:  # noqa: BLE001  another package's code may raise anything while it is imported

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 from isometry.catalogue import collect
 from isometry.diagnosis.finding import PROBLEMS, Finding
@@ -90,7 +91,7 @@ def rules() -> tuple[Rule, ...]:
     found = sorted(
         collect(Rule, package="isometry.diagnosis.rules", group="isometry.rules"), key=lambda rule: rule.code
     )
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in pairwise(found):
         if first.code == second.code:
             raise IsometryError(
                 f"Two rules share the code {first.code}: {first.judge.__module__} and {second.judge.__module__}. "
