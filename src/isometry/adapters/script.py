@@ -1,0 +1,340 @@
+"""Runs a training script that knows nothing of isometry, with a watch attached.
+
+The script must not be able to tell: it is ``__main__``, with its own arguments, folder and traceback. So this file does
+by hand what the interpreter does with ``python train.py`` and ``python -m package.module``.
+
+The framework is attached when the script imports it, never earlier.
+"""
+
+import importlib.util
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
+
+from isometry.adapters.framework import FRAMEWORKS, Watch, load_adapter
+from isometry.errors import UnsupportedModel
+
+__all__ = ["ScriptOutcome", "run_script"]
+
+INTERRUPTED = 130
+"""What a shell reports of a program that Ctrl-C ended: 128 + SIGINT."""
+
+ADAPTERS = str(Path(__file__).resolve().parent) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptOutcome:
+    """How a script ended. Its traceback, if there was one, has been printed already."""
+
+    exit_code: int
+    """What the process would have ended with without a watch."""
+    watch: Watch | None
+    """Closed; None if the script never imported a framework that isometry knows."""
+    forked: bool = False
+    """True in a child process that the script forked and that came back here: leave at once, print nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """A script that has been found but not compiled yet."""
+
+    main: ModuleType
+    compiled: Callable[[], CodeType]
+    folder: str
+    """What the interpreter would put first on ``sys.path``."""
+    argument: str
+    """What it would put into ``sys.argv[0]``."""
+
+
+def run_script(
+    script: str,
+    arguments: Sequence[str] = (),
+    *,
+    run: str | Path,
+    module: bool = False,
+    budget: float = 0.01,
+    every: int | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> ScriptOutcome:
+    """Run a script to its end as the interpreter would, and watch the training in it.
+
+    It takes the process over: ``__main__``, ``sys.argv`` and ``sys.path[0]`` become the script's, and ``__main__`` stays
+    so afterwards, for its threads, exit handlers and pickles.
+
+    Args:
+        script: path of a Python file, or with ``module`` the name after ``python -m``.
+        arguments: the script's own arguments.
+        run: folder of the run.
+        module: whether ``script`` is a module's name.
+        budget: the greatest share of step time that watching may cost. [fraction]
+        every: record each ``every``-th step; None lets the budget decide.
+        warn: told in one sentence if isometry itself fails; training goes on then.
+
+    Raises:
+        UnsupportedModel: there is no such script.
+    """
+    attachment = _Attachment(Path(run), budget, every, [script, *arguments], warn or _to_stderr)
+    with _as_the_script(arguments), attachment.waiting():
+        exit_code, ending = _executed(script, module)
+        if os.getpid() != attachment.process:
+            return ScriptOutcome(exit_code, None, forked=True)
+        attachment.close(ending)
+    return ScriptOutcome(exit_code, attachment.watch)
+
+
+class _Attachment:
+    """The watch of this process: not there until the script imports a framework."""
+
+    def __init__(
+        self, run: Path, budget: float, every: int | None, command: list[str], warn: Callable[[str], None]
+    ) -> None:
+        self.run = run.absolute()  # the script may change its working directory
+        self.budget = budget
+        self.every = every
+        self.command = command
+        self.warn = warn
+        self.process = os.getpid()
+        self.watch: Watch | None = None
+
+    def attach(self, framework: str) -> None:
+        """Start watching. Whatever goes wrong in here is told and costs the user the watch, never the training."""
+        if self.watch is not None or os.getpid() != self.process:
+            return
+        try:
+            self.watch = load_adapter(framework).watch_process(
+                run=self.run, budget=self.budget, every=self.every, provenance={"command": self.command}
+            )
+        except Exception as fault:  # noqa: BLE001  nothing of ours may end the user's training
+            self.warn(f"This training is not watched: {type(fault).__name__}: {fault}")
+
+    def close(self, ending: str) -> None:
+        """Finish the files."""
+        if self.watch is None:
+            return
+        try:
+            self.watch.close(ending)
+        except Exception as fault:  # noqa: BLE001  the script's own exit code must survive
+            self.warn(f"The run could not be finished properly: {type(fault).__name__}: {fault}")
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Attach as soon as a framework has been imported; now, where it has been already."""
+        finder = _AfterImport(FRAMEWORKS, self.attach)
+        for framework in FRAMEWORKS:
+            if framework in sys.modules:
+                self.attach(framework)
+        sys.meta_path.insert(0, finder)
+        try:
+            yield
+        finally:
+            if finder in sys.meta_path:
+                sys.meta_path.remove(finder)
+
+
+class _AfterImport(MetaPathFinder):
+    """Calls back when one of the named modules has just been imported completely."""
+
+    def __init__(self, names: Sequence[str], imported: Callable[[str], None]) -> None:
+        self.names = frozenset(names)
+        self.searching: set[str] = set()
+        self.imported = imported
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Let the other finders find it, and make its loader tell us when it is done."""
+        if name not in self.names or name in self.searching:
+            return None
+        self.searching.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.searching.discard(name)
+        if spec is not None and spec.loader is not None:
+            self._follow(name, spec.loader)
+        return spec
+
+    def _follow(self, name: str, loader: Loader) -> None:
+        # The loader was made for this one import, so an attribute of the instance reaches nobody else; replacing the
+        # loader would be visible in the module's __spec__ to whoever inspects or pickles it.
+        load = loader.exec_module
+
+        def load_and_tell(module: ModuleType) -> None:
+            del loader.exec_module  # type: ignore[method-assign]
+            load(module)
+            self.imported(name)
+
+        loader.exec_module = load_and_tell  # type: ignore[method-assign]
+
+
+@contextmanager
+def _as_the_script(arguments: Sequence[str]) -> Iterator[None]:
+    """``sys`` as a script finds it; put back afterwards, so that our own later imports are not the script's files."""
+    argv, path, hook = sys.argv, list(sys.path), sys.excepthook
+    sys.argv = [sys.argv[0], *arguments]
+    sys.excepthook = sys.__excepthook__
+    try:
+        yield
+    finally:
+        sys.argv, sys.excepthook = argv, hook
+        sys.path[:] = path
+
+
+def _executed(script: str, module: bool) -> tuple[int, str]:
+    """The script's exit code, and how it ended in the words of the run's last event."""
+    code: CodeType | None = None
+    try:
+        program = (_module if module else _file)(script)
+        sys.argv[0] = program.argument
+        if not sys.flags.safe_path:
+            sys.path[0] = program.folder
+        sys.modules["__main__"] = program.main
+        code = program.compiled()
+        exec(code, program.main.__dict__)
+        _wait_for_threads()
+    except UnsupportedModel:
+        raise
+    except SystemExit as leaving:
+        return _left(leaving)
+    except BaseException as fault:  # noqa: BLE001  as the interpreter does at the end of a script
+        return _failed(fault)
+    return 0, "finished"
+
+
+def _wait_for_threads() -> None:
+    """As the interpreter does: a program ends with its last thread that is no daemon."""
+    own = threading.current_thread()
+    while others := [thread for thread in threading.enumerate() if thread is not own and not thread.daemon]:
+        others[0].join()
+
+
+def _left(leaving: SystemExit) -> tuple[int, str]:
+    """What ``sys.exit(x)`` means: None is 0, an int is itself, anything else is printed and means 1."""
+    if leaving.code is None or leaving.code == 0:
+        return 0, "finished"
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF, f"exception: SystemExit: {leaving.code}"
+    _to_stderr(str(leaving.code))
+    return 1, f"exception: SystemExit: {leaving.code}"
+
+
+def _failed(fault: BaseException) -> tuple[int, str]:
+    _forget_our_frames(fault)
+    exit_code = _told(fault)
+    if isinstance(fault, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    return exit_code, f"exception: {''.join(traceback.format_exception_only(fault)).strip()}"
+
+
+def _told(fault: BaseException) -> int:
+    """Print it the way the script wants it: it may have put its own ``sys.excepthook``, which may leave as it likes."""
+    try:
+        sys.excepthook(type(fault), fault, fault.__traceback__)
+    except SystemExit as leaving:
+        return _left(leaving)[0]
+    except Exception:  # noqa: BLE001  a broken hook of the script: the interpreter prints both
+        sys.__excepthook__(type(fault), fault, fault.__traceback__)
+        traceback.print_exc()
+    return 1
+
+
+def _forget_our_frames(fault: BaseException) -> None:
+    """Take the frames of this folder out of a traceback and of those that it is chained to."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [fault]
+    while waiting:
+        link = waiting.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        link.__traceback__ = _without_our_frames(link.__traceback__)
+        waiting += [link.__cause__, link.__context__]
+        if isinstance(link, BaseExceptionGroup):
+            waiting += link.exceptions
+
+
+def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
+    kept = []
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(ADAPTERS):
+            kept.append(trace)
+        trace = trace.tb_next
+    for link in reversed(kept):
+        trace = TracebackType(trace, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return trace
+
+
+def _file(script: str) -> _Program:
+    """What ``python script`` finds."""
+    path = Path(script)
+    if path.is_dir():
+        raise UnsupportedModel(f"{script} is a folder, but a Python file is needed. Name the script inside it.")
+    if not path.is_file():
+        raise UnsupportedModel(
+            f"There is no file {script} in {Path.cwd()}. Name the training script, or say -m for a module's name."
+        )
+    # The interpreter joins without tidying the path up, and resolves links only for sys.path.
+    place = os.path.join(Path.cwd(), script)  # noqa: PTH118
+    loader = SourceFileLoader("__main__", place)
+    main = _main_module(file=place, loader=loader, spec=None, package=None)
+    return _Program(main, partial(_compiled, path), str(path.resolve().parent), script)
+
+
+def _compiled(path: Path) -> CodeType:
+    place = os.path.join(Path.cwd(), path)  # noqa: PTH118
+    return compile(path.read_bytes(), place, "exec", dont_inherit=True)
+
+
+def _module(name: str) -> _Program:
+    """What ``python -m name`` finds. Parent packages are imported on the way, as there."""
+    sys.argv[0] = "-m"
+    if not sys.flags.safe_path:
+        sys.path[0] = str(Path.cwd())
+    spec = _spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        name += ".__main__"
+        spec = _spec(name)
+    loader: Any = None if spec is None else spec.loader
+    if spec is None or not hasattr(loader, "get_code"):
+        raise UnsupportedModel(
+            f"There is no module {name} to run. Name it as after `python -m`; it is looked for in {Path.cwd()} first."
+        )
+    main = _main_module(file=spec.origin, loader=loader, spec=spec, package=spec.parent)
+    return _Program(main, lambda: loader.get_code(spec.name), sys.path[0], spec.origin or name)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and (name == missing.name or name.startswith(f"{missing.name}.")):
+            return None
+        raise
+
+
+def _main_module(*, file: str | None, loader: object, spec: ModuleSpec | None, package: str | None) -> ModuleType:
+    main = ModuleType("__main__")
+    main.__dict__.update(
+        __annotations__={},
+        __builtins__=sys.modules["builtins"],
+        __cached__=None if spec is None else spec.cached,
+        __file__=file,
+        __loader__=loader,
+        __package__=package,
+        __spec__=spec,
+    )
+    return main
+
+
+def _to_stderr(words: str) -> None:
+    print(words, file=sys.stderr)
