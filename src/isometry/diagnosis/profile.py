@@ -1,0 +1,164 @@
+"""The profile of δ along a trunk, early and late in a training, and what it loses or gains on its way to the input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.diagnosis import limits
+from isometry.diagnosis.trunk import Trunk, delta_decades, pooling_decades, sampled_rows
+from isometry.history.run import Run
+
+__all__ = ["Profile", "Silence", "climb", "fall", "profile", "silence", "steepest_stretch"]
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+EARLY_ROWS = 8
+LATE_SHARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """log10 ‖δ‖ at the places of a trunk relative to its output end, medians over some rows; pooling taken out."""
+
+    trunk: Trunk
+    """Only places that were recorded."""
+    names: tuple[str, ...]
+    early: Array
+    late: Array
+    early_rows: Rows
+    late_rows: Rows
+    rows: Rows
+    decades: Array
+    """Row by row. shape (rows, places)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """δ is exactly zero from some layer on towards the input, and stays so."""
+
+    names: tuple[str, ...]
+    silent: int
+    """How many places, counted from the input, are exactly zero."""
+    decades: Array
+    """log10 ‖δ‖ of the places; −inf where it is zero. shape (places,)"""
+    abs_max: float
+    """Greatest |δ| at the last place that still has one."""
+    dtype: str
+    rows: Rows
+
+
+def profile(run: Run, trunk: Trunk) -> Profile | None:
+    """The profile where δ is positive at every recorded place; None where it hardly ever is.
+
+    Rows in which δ is exactly zero somewhere are left out: in a network whose last layer or residual branches start at
+    zero the first row or two are of that kind and say nothing about the rest.
+    """
+    rows = sampled_rows(run)
+    decades = delta_decades(run, trunk, rows=rows)
+    places = _recorded_places(decades)
+    if len(places) < limits.FEWEST_PLACES.value:
+        return None
+    decades = decades + _averages_undone(run, trunk, rows)
+    decades = decades[:, places]
+    whole = np.isfinite(decades).all(axis=1)
+    if not whole.any():
+        return None
+    rows, decades = rows[whole], decades[whole]
+    decades = decades - decades[:, -1:]
+    late = max(1, len(rows) // LATE_SHARE)
+    return Profile(
+        trunk=_reduced(trunk, places),
+        names=_names(run, trunk, places),
+        early=np.median(decades[:EARLY_ROWS], axis=0),
+        late=np.median(decades[-late:], axis=0),
+        early_rows=rows[:EARLY_ROWS],
+        late_rows=rows[-late:],
+        rows=rows,
+        decades=decades,
+    )
+
+
+def silence(run: Run, trunk: Trunk) -> Silence | None:
+    """Whether δ is exactly zero below some place in most of the later rows although it is not at the output end."""
+    rows = sampled_rows(run)
+    decades = delta_decades(run, trunk, rows=rows)
+    places = _recorded_places(decades)
+    if len(places) < limits.FEWEST_PLACES.value:
+        return None
+    decades = decades[:, places]
+    speaking = np.isfinite(decades[:, -1]) & ~np.isnan(decades).any(axis=1)
+    rows, decades = rows[speaking], decades[speaking]
+    late = max(1, len(rows) // LATE_SHARE)
+    rows, decades = rows[-late:], decades[-late:]
+    zero = np.isneginf(decades)
+    if not len(rows) or np.median(zero.any(axis=1)) < 1:
+        return None
+    rows, zero = rows[zero.any(axis=1)], zero[zero.any(axis=1)]
+    typical = np.median(decades[-len(rows) :], axis=0)
+    last = int(np.flatnonzero(np.isneginf(typical)).max(initial=-1))
+    if last < 0:
+        return None
+    above = trunk.places[places[last + 1]]
+    return Silence(
+        names=_names(run, trunk, places),
+        silent=last + 1,
+        decades=typical,
+        abs_max=float(np.median(run.history["delta", "abs_max"][rows][:, above])),
+        dtype=run.architecture.layers[above].dtype,
+        rows=rows,
+    )
+
+
+def fall(decades: Array) -> Array:
+    """How far each place lies beneath the highest place above it, in decades. shape (..., places)"""
+    reached = np.maximum.accumulate(decades[..., ::-1], axis=-1)[..., ::-1]
+    return reached - decades
+
+
+def climb(decades: Array) -> Array:
+    """How far each place lies above the lowest place above it, in decades. shape (..., places)"""
+    return fall(-decades)
+
+
+def steepest_stretch(steps: Array) -> slice:
+    """The run of neighbours that holds most of a sum, with stretches that hardly add to it cut off.
+
+    The greatest sum of (step − half the mean step) over a run of neighbours.
+    """
+    excess = steps - 0.5 * steps.mean()
+    best, first, last = -np.inf, 0, len(steps)
+    total, start = 0.0, 0
+    for position, value in enumerate(excess):
+        if total <= 0:
+            total, start = 0.0, position
+        total += float(value)
+        if total > best:
+            best, first, last = total, start, position + 1
+    return slice(first, last)
+
+
+def _averages_undone(run: Run, trunk: Trunk, rows: Rows) -> Array:
+    """What averaging over positions took from each place, all averages above it together. shape (rows, places)"""
+    taken = pooling_decades(run, trunk, rows=rows)
+    from_output = np.cumsum(taken[:, ::-1], axis=1)[:, ::-1]
+    return np.concatenate([from_output, np.zeros((len(rows), 1))], axis=1)
+
+
+def _recorded_places(decades: Array) -> list[int]:
+    """Places with a number in most rows. Beneath frozen layers no δ is computed; those drop out here."""
+    if not len(decades):
+        return []
+    return [int(place) for place in np.flatnonzero(np.median(np.isnan(decades), axis=0) < 1)]
+
+
+def _names(run: Run, trunk: Trunk, places: Sequence[int]) -> tuple[str, ...]:
+    return tuple(run.architecture.layers[trunk.layers[place]].name for place in places)
+
+
+def _reduced(trunk: Trunk, places: Sequence[int]) -> Trunk:
+    return Trunk(
+        tuple(trunk.layers[place] for place in places), tuple(trunk.places[place] for place in places), trunk.path
+    )
