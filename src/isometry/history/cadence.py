@@ -1,0 +1,126 @@
+"""When to record: densely at first, then as often as the budget allows, densely again on alarm.
+
+A pure policy without a clock: it decides by what it was told, so the same costs give the same steps.
+"""
+
+import math
+from collections import deque
+from statistics import median
+
+from isometry.errors import IsometryError
+
+__all__ = ["Cadence"]
+
+FIRST_STEPS = 4
+"""Steps at the beginning that are always recorded: initialisation shows there and nowhere else."""
+CERTAIN = frozenset({8, 16, 32})
+"""Steps of the sparse skeleton that are recorded whatever they cost."""
+SKELETON_EXCESS = 5.0
+"""The rest of the skeleton may take the cost to this multiple of what the budget allows so far …"""
+SKELETON_GRACE = 0.05
+"""… but to no more than this beyond it. [seconds]"""
+ALARM_STEPS = 8
+"""Steps recorded after an alarm, at most."""
+ALARMS_ON_CREDIT = 3
+"""So many alarms' worth of recordings may be owed to the budget at any time."""
+
+
+class Cadence:
+    """Chooses the steps to record.
+
+    With ``every=k`` it takes exactly every k-th step. Otherwise a step is taken when the watch's whole cost so far and
+    that of one more recording stay within ``budget`` × the training time so far. Three things come on top, all bounded:
+    the first four steps; a skeleton at the powers of two and half-way between; and up to eight steps after an alarm.
+
+    Args:
+        every: record every so many steps, whatever it costs.
+        budget: share of the training time that watching may take.
+    """
+
+    def __init__(self, every: int | None = None, budget: float = 0.01) -> None:
+        if every is not None and every < 1:
+            raise IsometryError(
+                f"every={every}: a whole number of steps from 1 upwards is needed. Use every=1 for all."
+            )
+        if not (math.isfinite(budget) and budget > 0):
+            raise IsometryError(f"budget={budget}: a positive share of step time is needed, such as 0.01 for 1 %.")
+        self.every = every
+        self.budget = budget
+        self.spent = 0.0
+        """What watching took so far. [seconds]"""
+        self.trained = 0.0
+        """What training took so far, watching left out. [seconds]"""
+        self.recorded = 0
+        """Steps recorded so far."""
+        self._setup: float | None = None
+        self._costs: deque[float] = deque(maxlen=5)
+        self._typical_step = 0.0
+        self._last = -1
+        self._dense_until = -1
+
+    @property
+    def share(self) -> float:
+        """Cost of watching as a share of training time."""
+        return self.spent / self.trained if self.trained > 0 else 0.0
+
+    def wants(self, step: int) -> bool:
+        """Whether to record this step. Asking changes nothing."""
+        if self.every is not None:
+            return step % self.every == 0
+        if step < FIRST_STEPS or step in CERTAIN:
+            return True
+        cost, income = self._expected_cost(), self.budget * self.trained
+        after = self.spent + cost
+        if step <= self._dense_until:
+            return after <= income + ALARMS_ON_CREDIT * ALARM_STEPS * cost
+        if _in_skeleton(step):
+            return after <= min(SKELETON_EXCESS * income, income + SKELETON_GRACE)
+        # The first recording also finds out the network's structure. Half the income pays that back, and the other
+        # half goes on recording meanwhile: else a short training would have no middle.
+        affordable = after <= income or after - self._setup_excess() <= income / 2
+        return affordable and step - self._last >= self._least_gap(cost)
+
+    def paid(self, step: int, watch_seconds: float, step_seconds: float, recorded: bool) -> None:
+        """Be told what a step cost.
+
+        Args:
+            step: its number.
+            watch_seconds: spent on watching in this step, recorded or not.
+            step_seconds: spent on training in this step, watching left out.
+            recorded: whether it was recorded.
+        """
+        self.spent += watch_seconds
+        self.trained += step_seconds
+        if self._typical_step == 0.0:
+            self._typical_step = step_seconds
+        else:  # a step with an evaluation in it counts as three, not as three hundred
+            self._typical_step += (min(step_seconds, 3 * self._typical_step) - self._typical_step) / 16
+        if not recorded:
+            return
+        self.recorded += 1
+        self._last = step
+        if self._setup is None:
+            self._setup = watch_seconds
+        else:
+            self._costs.append(watch_seconds)
+
+    def alarm(self, step: int, steps: int = ALARM_STEPS) -> None:
+        """Record the ``steps`` steps after this one too, at most eight."""
+        self._dense_until = max(self._dense_until, step + min(steps, ALARM_STEPS))
+
+    def _expected_cost(self) -> float:
+        return median(self._costs) if self._costs else self._setup or 0.0
+
+    def _setup_excess(self) -> float:
+        return max(0.0, (self._setup or 0.0) - self._expected_cost())
+
+    def _least_gap(self, cost: float) -> float:
+        """Half the distance at which recordings use up the budget, so that savings are not spent in one burst."""
+        income_per_step = self.budget * self._typical_step
+        return cost / income_per_step / 2 if income_per_step > 0 else 1.0
+
+
+def _in_skeleton(step: int) -> bool:
+    """Whether it is a power of two or half-way between two of them."""
+    odd = step // (step & -step)
+    return odd == 1 or odd == 3
