@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from itertools import groupby
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
@@ -40,6 +41,8 @@ class ScriptOutcome:
     """What the process would have ended with without a watch."""
     watch: Watch | None
     """Closed; None if the script never imported a framework that isometry knows."""
+    trouble: str | None = None
+    """Why isometry could not watch although it should have; it has been said already."""
     forked: bool = False
     """True in a child process that the script forked and that came back here: leave at once, print nothing."""
 
@@ -68,8 +71,8 @@ def run_script(
 ) -> ScriptOutcome:
     """Run a script to its end as the interpreter would, and watch the training in it.
 
-    It takes the process over: ``__main__``, ``sys.argv`` and ``sys.path[0]`` become the script's, and ``__main__`` stays
-    so afterwards, for its threads, exit handlers and pickles.
+    It takes the process over: ``__main__`` becomes the script's and stays so for its exit handlers and pickles, and its
+    last thread has ended when this returns, as at the end of any program. So call it once, near the end of a process.
 
     Args:
         script: path of a Python file, or with ``module`` the name after ``python -m``.
@@ -88,8 +91,9 @@ def run_script(
         exit_code, ending = _executed(script, module)
         if os.getpid() != attachment.process:
             return ScriptOutcome(exit_code, None, forked=True)
+        _wait_for_threads()
         attachment.close(ending)
-    return ScriptOutcome(exit_code, attachment.watch)
+    return ScriptOutcome(exit_code, attachment.watch, attachment.trouble)
 
 
 class _Attachment:
@@ -105,6 +109,7 @@ class _Attachment:
         self.warn = warn
         self.process = os.getpid()
         self.watch: Watch | None = None
+        self.trouble: str | None = None
 
     def attach(self, framework: str) -> None:
         """Start watching. Whatever goes wrong in here is told and costs the user the watch, never the training."""
@@ -115,7 +120,8 @@ class _Attachment:
                 run=self.run, budget=self.budget, every=self.every, provenance={"command": self.command}
             )
         except Exception as fault:  # noqa: BLE001  nothing of ours may end the user's training
-            self.warn(f"This training is not watched: {type(fault).__name__}: {fault}")
+            self.trouble = f"This training is not watched: {type(fault).__name__}: {fault}"
+            self.warn(self.trouble)
 
     def close(self, ending: str) -> None:
         """Finish the files."""
@@ -146,20 +152,16 @@ class _AfterImport(MetaPathFinder):
 
     def __init__(self, names: Sequence[str], imported: Callable[[str], None]) -> None:
         self.names = frozenset(names)
-        self.searching: set[str] = set()
         self.imported = imported
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Let the other finders find it, and make its loader tell us when it is done."""
-        if name not in self.names or name in self.searching:
+        if name not in self.names:
             return None
-        self.searching.add(name)
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self.searching.discard(name)
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
             self._follow(name, spec.loader)
         return spec
@@ -179,29 +181,30 @@ class _AfterImport(MetaPathFinder):
 
 @contextmanager
 def _as_the_script(arguments: Sequence[str]) -> Iterator[None]:
-    """``sys`` as a script finds it; put back afterwards, so that our own later imports are not the script's files."""
-    argv, path, hook = sys.argv, list(sys.path), sys.excepthook
+    """``sys`` as a script finds it.
+
+    Afterwards what the script put on ``sys.path`` comes last: its exit handlers still find its modules, and a file
+    ``html.py`` in its folder is not taken for the standard library's when the report is written.
+    """
+    path, hook = list(sys.path), sys.excepthook
     sys.argv = [sys.argv[0], *arguments]
     sys.excepthook = sys.__excepthook__
     try:
         yield
     finally:
-        sys.argv, sys.excepthook = argv, hook
-        sys.path[:] = path
+        sys.excepthook = hook
+        sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
 
 
 def _executed(script: str, module: bool) -> tuple[int, str]:
     """The script's exit code, and how it ended in the words of the run's last event."""
-    code: CodeType | None = None
     try:
         program = (_module if module else _file)(script)
         sys.argv[0] = program.argument
         if not sys.flags.safe_path:
             sys.path[0] = program.folder
         sys.modules["__main__"] = program.main
-        code = program.compiled()
-        exec(code, program.main.__dict__)
-        _wait_for_threads()
+        exec(program.compiled(), program.main.__dict__)
     except UnsupportedModel:
         raise
     except SystemExit as leaving:
@@ -212,18 +215,24 @@ def _executed(script: str, module: bool) -> tuple[int, str]:
 
 
 def _wait_for_threads() -> None:
-    """As the interpreter does: a program ends with its last thread that is no daemon."""
-    own = threading.current_thread()
-    while others := [thread for thread in threading.enumerate() if thread is not own and not thread.daemon]:
-        others[0].join()
+    """Let the script's threads end, so that a training in one of them is watched to its end.
+
+    This is what the interpreter itself calls when a program's main thread is done (Python 3.11 to 3.14). Joining the
+    threads by hand would wait for ever: idle pools of ``concurrent.futures`` end only when it is called.
+    """
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+    except KeyboardInterrupt:
+        _to_stderr("Interrupted while waiting for the script's threads.")
 
 
 def _left(leaving: SystemExit) -> tuple[int, str]:
     """What ``sys.exit(x)`` means: None is 0, an int is itself, anything else is printed and means 1."""
-    if leaving.code is None or leaving.code == 0:
+    if leaving.code is None:
         return 0, "finished"
     if isinstance(leaving.code, int):
-        return leaving.code & 0xFF, f"exception: SystemExit: {leaving.code}"
+        exit_code = int(leaving.code) & 0xFF
+        return exit_code, f"exception: SystemExit: {exit_code}" if exit_code else "finished"
     _to_stderr(str(leaving.code))
     return 1, f"exception: SystemExit: {leaving.code}"
 
@@ -264,14 +273,31 @@ def _forget_our_frames(fault: BaseException) -> None:
 
 
 def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
-    kept = []
+    links = []
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(ADAPTERS):
-            kept.append(trace)
+        links.append(trace)
         trace = trace.tb_next
+    kept = [link for group in _by_owner(links) if not any(map(_is_ours, group)) for link in group]
     for link in reversed(kept):
         trace = TracebackType(trace, link.tb_frame, link.tb_lasti, link.tb_lineno)
     return trace
+
+
+def _by_owner(links: list[TracebackType]) -> Iterator[list[TracebackType]]:
+    """Runs of frames of ours and of the import system: where ours stand in an import, both go, as in a plain one."""
+    for inside, group in groupby(links, key=lambda link: _is_ours(link) or _imports(link)):
+        if inside:
+            yield list(group)
+        else:
+            yield from ([link] for link in group)
+
+
+def _is_ours(link: TracebackType) -> bool:
+    return link.tb_frame.f_code.co_filename.startswith(ADAPTERS)
+
+
+def _imports(link: TracebackType) -> bool:
+    return link.tb_frame.f_code.co_filename.startswith("<frozen importlib")
 
 
 def _file(script: str) -> _Program:

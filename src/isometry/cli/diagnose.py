@@ -1,0 +1,35 @@
+"""``isometry diagnose RUN``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isometry import api
+from isometry.cli.verdict import FailOn, exit_code, print_json, print_verdict
+from isometry.report.json import document
+
+__all__ = ["diagnose"]
+
+
+def diagnose(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)],
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PROBLEM", help="Look for this problem or rule alone; may be repeated."),
+    ] = None,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="End with 1 if a finding is at least this bad.")
+    ] = FailOn.HARMS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON.")] = False,
+) -> None:
+    """Say what is wrong with a recorded run, where, since when and why.
+
+    The run may still be going on. No framework is needed.
+    """
+    diagnosis = api.diagnose(run, only=only)
+    if as_json:
+        print_json(document(diagnosis))
+    else:
+        print_verdict(diagnosis, closing=[("next", f"isometry report {run}")])
+    raise typer.Exit(exit_code(diagnosis, fail_on))

@@ -1,0 +1,45 @@
+"""How a diagnosis leaves the command line: as words or JSON on standard output, and as an exit code."""
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import IO, Any
+
+from isometry.diagnosis.finding import Diagnosis, Severity
+from isometry.report.text import diagnosis_text, wants_colour
+
+__all__ = ["FailOn", "exit_code", "print_json", "print_verdict"]
+
+
+class FailOn(StrEnum):
+    """From which severity on a finding makes the command fail."""
+
+    NOTE = "note"
+    SLOWS = "slows"
+    HARMS = "harms"
+    STOPS = "stops"
+    NEVER = "never"
+
+
+def exit_code(diagnosis: Diagnosis, fail_on: FailOn) -> int:
+    """0, or 1 where a finding is at least as bad as asked for."""
+    if fail_on is FailOn.NEVER:
+        return 0
+    limit = Severity[fail_on.name]
+    return int(any(finding.severity >= limit for finding in diagnosis.findings))
+
+
+def print_verdict(
+    diagnosis: Diagnosis, *, closing: Sequence[tuple[str, str]] = (), stream: IO[str] | None = None
+) -> None:
+    """The diagnosis in words."""
+    stream = sys.stdout if stream is None else stream
+    text = diagnosis_text(diagnosis, colour=wants_colour(stream), closing=closing)
+    encoding = stream.encoding or "utf-8"  # a terminal that cannot show a sign shows a question mark, no trace
+    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+
+
+def print_json(document: Any, *, stream: IO[str] | None = None) -> None:
+    """One JSON document on a stream that carries nothing else."""
+    print(json.dumps(document, indent=2, allow_nan=False), file=stream or sys.stdout, flush=True)

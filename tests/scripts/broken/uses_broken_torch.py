@@ -1,0 +1,5 @@
+"""Imports a framework that cannot be imported."""
+
+import torch
+
+print(torch)
