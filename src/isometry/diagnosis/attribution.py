@@ -8,9 +8,9 @@ From one place on the trunk to the one before it, δ passes the weights, whateve
                        × rms φ′(z)                 slope of φ
                        × (‖φ′ ε‖ / ‖ε‖) / rms φ′   slope alignment
 
-Each factor is a ratio of two recorded numbers, so the product telescopes whatever the network is. The slope is split once
-more: into the slope that φ has at rest, s, which is |φ′(0)| for two-sided units and rms φ′ under N(0, 1) for one-sided
-ones, and what the distribution of z makes of it. So sigmoid's quarter slope is told apart from saturation.
+Each factor is a ratio of two recorded numbers, so the product telescopes whatever the network is. The slope is split
+once more: into the slope that φ has at rest, which is |φ′(0)| for two-sided units and rms φ′ under N(0, 1) for
+one-sided ones, and what the distribution of z makes of it. So sigmoid's quarter slope is told apart from saturation.
 A norm layer or a residual sum is one factor of its own. What a run did not record is left in one part, unsplit.
 """
 
@@ -21,6 +21,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 from isometry.diagnosis.trunk import Trunk, column, norm_decades
 from isometry.history.run import Run
@@ -234,9 +235,9 @@ def _settled(points: list[_Waypoint]) -> Iterable[Part]:
 def causes_of(gains: Iterable[Gain], architecture: Architecture) -> tuple[Cause, ...]:
     """Parts of one kind put together, the largest first. Their decades add up to those of the gains.
 
-    Only the product of weight scale and resting slope is physical for one-sided units, whose weights are drawn larger to
-    make up for the half that is off; there both count as weight scale. Where a norm layer follows the weights their scale
-    cancels in it; there weights and norm are one cause.
+    Only the product of weight scale and resting slope is physical for one-sided units, whose weights are drawn larger
+    to make up for the half that is off; there both count as weight scale. Where a norm layer follows the weights their
+    scale cancels in it; there weights and norm are one cause. Parts that are exactly nothing are left out.
     """
     decades: dict[tuple[str, str], float] = {}
     layers: dict[tuple[str, str], list[str]] = {}
@@ -245,7 +246,7 @@ def causes_of(gains: Iterable[Gain], architecture: Architecture) -> tuple[Cause,
             key = _cause(part, gain, architecture)
             decades[key] = decades.get(key, 0.0) + part.decades
             layers.setdefault(key, []).append(part.layer)
-    order = sorted(decades, key=lambda key: -abs(decades[key]))
+    order = sorted((key for key in decades if decades[key]), key=lambda key: -abs(decades[key]))
     found = []
     for kind, activation in order:
         names = tuple(dict.fromkeys(layers[kind, activation]))
@@ -289,8 +290,10 @@ def _words(kind: str, activation: str, *, decades: float, layers: list[Layer]) -
             part = FRACTIONS.get(activation)
             steepest = f"the {part} slope of {activation}" if part else f"the slope of {activation} at rest"
             return f"{amount}: {steepest}, {count} times; even where it is steepest δ shrinks"
-        case "saturation":
+        case "saturation" if decades < -limits.FLAT.value * count:
             return f"{amount}: saturation of {activation}, z far from where it is steep"
+        case "saturation":
+            return f"{amount}: the spread of z over {activation}, away from its steepest point; it is not saturated"
         case "operating point":
             return f"{amount}: where z lies on {activation}, against z from N(0, 1)"
         case "weight scale":

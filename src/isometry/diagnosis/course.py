@@ -36,7 +36,7 @@ def has_learned(run: Run) -> bool:
 
 
 def update_ratios(run: Run, *, rows: NDArray[np.int64], layers: tuple[int, ...]) -> NDArray[np.float64]:
-    """rms ΔW / rms W, NaN where no optimiser stepped the layer. shape (rows, layers)"""
+    """Relative size of each update, rms ΔW / rms W; NaN where no optimiser stepped the layer. shape (rows, layers)"""
     update = np.asarray(run.history[Signal.UPDATE, "rms"][rows][:, list(layers)], dtype=np.float64)
     weight = np.asarray(run.history[Signal.WEIGHT, "rms"][rows][:, list(layers)], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

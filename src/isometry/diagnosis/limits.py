@@ -24,6 +24,7 @@ class Limit:
         columns = tuple((str(signal), statistic) for signal, statistic in reads)
         return Evidence(quantity, float(measured), self.value, self.unit, columns, self.source)
 
+
 FEWEST_PLACES = Limit(3, "places", "a slope along depth needs two steps; two places have only a ratio")
 LEARNED = Limit(0.5, "share of the loss", "to be calibrated")
 
@@ -32,3 +33,17 @@ FALL_HARMS = Limit(4.0, "decades", "to be calibrated")
 LITTLE = Limit(1.0, "decades", "a layer that receives less than a tenth is counted among those concerned")
 """How far below the output end a layer's ‖δ‖ lies before it is named."""
 EVEN = Limit(0.5, "share of the median", "words only: per-layer losses this close together are told as one number")
+LEADING = Limit(0.3, "share of the total", "words only: a cause is named in the summary from this share on")
+FALL_STOPS = Limit(6.0, "decades", "to be calibrated")
+READABLE = Limit(9.0, "decades", "words only: beyond it a share is written as a power of ten")
+NOTHING = Limit(0.0, "", "exactly zero")
+SMALLEST = {
+    "float64": Limit(-323.3, "decades", "log10 of the smallest subnormal number"),
+    "float32": Limit(-44.85, "decades", "log10 of the smallest subnormal number"),
+    "bfloat16": Limit(-40.04, "decades", "log10 of the smallest subnormal number"),
+    "float16": Limit(-7.22, "decades", "log10 of the smallest subnormal number"),
+}
+ROUNDING = Limit(
+    1.0, "decades", "numbers this close to the smallest one are rounded to few digits, so slopes are vague"
+)
+FLAT = Limit(0.30103, "decades a layer", "words only: saturated where z takes more than half of the slope at rest")

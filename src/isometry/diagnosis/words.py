@@ -1,0 +1,59 @@
+"""Phrases that several findings share: names of layers in a row, decades, steps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.diagnosis import limits
+from isometry.diagnosis.finding import Cause
+
+__all__ = ["because", "decades", "per_layer", "share", "span"]
+
+
+def decades(amount: float) -> str:
+    """``0.61``, ``7.0``: two digits that mean something."""
+    return f"{amount:.2f}" if abs(amount) < 1 else f"{amount:.1f}"
+
+
+def share(amount: float) -> str:
+    """``1/4,000,000`` for 6.6 decades, ``10^−45`` where that cannot be read any more."""
+    if amount >= limits.READABLE.value:
+        return f"10^−{amount:.0f}"
+    digits = 10.0 ** max(int(amount) - 1, 0)
+    return f"1/{round(10.0**amount / digits) * digits:,.0f}"
+
+
+def span(names: Sequence[str]) -> str:
+    """``fc1``, ``fc1 and fc2``, ``fc1 … fc10``."""
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{names[0]} and {names[1]}" if len(names) == 1 + 1 else f"{names[0]} … {names[-1]}"
+
+
+def per_layer(names: Sequence[str], steps: NDArray[np.float64], verb: str) -> str:
+    """``fc3 … fc8 each lose 0.60 decades``, or where they differ much, what they lose together and which most."""
+    middle = float(np.median(steps))
+    if len(names) == 1:
+        return f"{names[0]} {verb}s {decades(float(steps[0]))} decades"
+    if np.abs(steps - middle).max() <= limits.EVEN.value * abs(middle):
+        return f"{span(names)} each {verb} {decades(middle)} decades"
+    most = int(np.argmax(steps))
+    return (
+        f"{span(names)} {verb} {decades(float(steps.sum()))} decades together, "
+        f"{decades(float(steps[most]))} of them at {names[most]}"
+    )
+
+
+def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:
+    """``of the 7.0 decades lost in all, 6.6 are the quarter slope of sigmoid``; empty where no cause stands out."""
+    sign = -1.0 if lost else 1.0
+    told = [cause for cause in causes if cause.decades is not None and cause.decades * sign > 0]
+    if not told:
+        return ""
+    first = max(told, key=lambda cause: abs(cause.decades or 0.0))
+    amount = abs(first.decades or 0.0)
+    if amount < limits.LEADING.value * total:
+        return ""
+    name = first.words.split(": ", 1)[1].split(",")[0].split(";")[0]
+    return f"of the {decades(total)} {'lost' if lost else 'gained'} in all, {decades(amount)} are {name}"
