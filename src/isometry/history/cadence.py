@@ -13,7 +13,7 @@ __all__ = ["Cadence"]
 
 FIRST_STEPS = 4
 """Steps at the beginning that are always recorded: initialisation shows there and nowhere else."""
-CERTAIN = frozenset({8, 16, 32})
+CERTAIN = frozenset({8, 32, 128})
 """Steps of the sparse skeleton that are recorded whatever they cost."""
 SKELETON_EXCESS = 5.0
 """The rest of the skeleton may take the cost to this multiple of what the budget allows so far …"""
@@ -73,12 +73,14 @@ class Cadence:
         after = self.spent + cost
         if step <= self._dense_until:
             return after <= income + ALARMS_ON_CREDIT * ALARM_STEPS * cost
-        if _in_skeleton(step):
-            return after <= min(SKELETON_EXCESS * income, income + SKELETON_GRACE)
-        # The first recording also finds out the network's structure. Half the income pays that back, and the other
-        # half goes on recording meanwhile: else a short training would have no middle.
-        affordable = after <= income or after - self._setup_excess() <= income / 2
-        return affordable and step - self._last >= self._least_gap(cost)
+        if step - self._last < self._least_gap(cost):
+            return False
+        # The first recording also finds out the network's structure, once. Half the income pays that back, and the
+        # other half goes on recording meanwhile: else a short training would have no middle.
+        recurring = after - self._setup_excess()
+        if _in_skeleton(step) and recurring <= min(SKELETON_EXCESS * income, income + SKELETON_GRACE):
+            return True
+        return after <= income or recurring <= income / 2
 
     def paid(self, step: int, watch_seconds: float, step_seconds: float, recorded: bool) -> None:
         """Be told what a step cost.
