@@ -46,4 +46,21 @@ SMALLEST = {
 ROUNDING = Limit(
     1.0, "decades", "numbers this close to the smallest one are rounded to few digits, so slopes are vague"
 )
+WHOLLY = Limit(0.97, "share of the total", "words only: from here on one cause is told as all of it")
 FLAT = Limit(0.30103, "decades a layer", "words only: saturated where z takes more than half of the slope at rest")
+CLIMB_SLOWS = Limit(2.0, "decades", "to be calibrated")
+CLIMB_HARMS = Limit(4.0, "decades", "to be calibrated")
+
+FEWEST_TIMES = Limit(8, "time steps", "shorter sequences have no long past to lose")
+TIME_FALL_SLOWS = Limit(3.0, "decades", "to be calibrated")
+TIME_FALL_HARMS = Limit(6.0, "decades", "to be calibrated")
+TIME_CLIMB_SLOWS = Limit(2.0, "decades", "adding up over 100 time steps gives at most 2")
+TIME_CLIMB_HARMS = Limit(4.0, "decades", "to be calibrated")
+
+SEEN = Limit(300, "samples", "rule of three: never active in 300 samples bounds the rate of activity by 1 % (95 %)")
+DEAD_NOTE = Limit(0.25, "share of units", "to be calibrated")
+DEAD_SLOWS = Limit(0.5, "share of units", "to be calibrated")
+DEAD_HARMS = Limit(0.9, "share of units", "to be calibrated")
+
+SATURATED_NOTE = Limit(0.5, "share of elements", "to be calibrated")
+SATURATED_HARMS = Limit(0.8, "share of elements", "to be calibrated")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "decades", "per_layer", "share", "span"]
+__all__ = ["because", "decades", "per_layer", "share", "span", "times"]
 
 
 def decades(amount: float) -> str:
@@ -22,6 +22,11 @@ def share(amount: float) -> str:
         return f"10^−{amount:.0f}"
     digits = 10.0 ** max(int(amount) - 1, 0)
     return f"1/{round(10.0**amount / digits) * digits:,.0f}"
+
+
+def times(amount: float) -> str:
+    """``4,000,000 times`` for 6.6 decades, ``10^45 times`` where that cannot be read any more."""
+    return share(amount).replace("1/", "").replace("^−", "^") + " times"
 
 
 def span(names: Sequence[str]) -> str:
@@ -46,14 +51,20 @@ def per_layer(names: Sequence[str], steps: NDArray[np.float64], verb: str) -> st
 
 
 def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:
-    """``of the 7.0 decades lost in all, 6.6 are the quarter slope of sigmoid``; empty where no cause stands out."""
+    """``of the 7.0 lost in all, 6.6 are the quarter slope of sigmoid``; empty where no cause stands out.
+
+    Where large causes work against one another shares would mislead; then the signed decades are told side by side.
+    """
     sign = -1.0 if lost else 1.0
-    told = [cause for cause in causes if cause.decades is not None and cause.decades * sign > 0]
-    if not told:
+    large = [cause for cause in causes if abs(cause.decades or 0.0) >= limits.LEADING.value * total]
+    verb = "lost" if lost else "gained"
+    if not large:
         return ""
-    first = max(told, key=lambda cause: abs(cause.decades or 0.0))
-    amount = abs(first.decades or 0.0)
-    if amount < limits.LEADING.value * total:
-        return ""
-    name = first.words.split(": ", 1)[1].split(",")[0].split(";")[0]
-    return f"of the {decades(total)} {'lost' if lost else 'gained'} in all, {decades(amount)} are {name}"
+    if any((cause.decades or 0.0) * sign < 0 for cause in large):
+        parts = ", ".join(f"{cause.decades or 0.0:+.1f} {cause.name}".replace("-", "−") for cause in large)
+        return f"the {decades(total)} {verb} in all are {parts}"
+    first = max(large, key=lambda cause: abs(cause.decades or 0.0))
+    amount, name = abs(first.decades or 0.0), first.words.split(": ", 1)[1].split(",")[0].split(";")[0]
+    if amount > limits.WHOLLY.value * total:
+        return f"{decades(total)} are {verb} in all, by {name}"
+    return f"of the {decades(total)} {verb} in all, {decades(amount)} are {name}"

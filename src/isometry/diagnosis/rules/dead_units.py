@@ -1,0 +1,123 @@
+"""A101: units that are never active."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.diagnosis import limits, words
+from isometry.diagnosis.course import has_learned
+from isometry.diagnosis.finding import Cause, Finding, Severity
+from isometry.diagnosis.rule import rule
+from isometry.diagnosis.trunk import column, sampled_rows
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.signals import Signal
+
+DEAD = (Signal.ACTIVATION, "dead")
+UNITS = (Signal.ACTIVATION, "units")
+SEEN = (Signal.ACTIVATION, "seen")
+
+LATE_SHARE = 4
+
+
+@rule("A101", problem="dead_units", reads=[DEAD, UNITS, SEEN], confidence=0.9)
+def dead_units(run: Run) -> Iterable[Finding]:
+    """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they stay as they are.
+
+    A unit is dead when φ′ was near zero on everything seen over a whole window of data, and only if that was enough: a
+    unit that was silent in 300 samples is active in less than 1 % of them, with 95 % confidence.
+
+    How it is told apart: half or more of the entries of a healthy rectifier layer are zero on any one sample; that is
+    sparsity. Units that wake up again in later windows are not counted, nor are layers without a rectifier. Some dead
+    units are common in wide layers and harmless; a layer without any living unit blocks the signal in both directions.
+
+    Sources: Lu et al. 2019 (dying ReLU); Hanley & Lippman-Hand 1983 for the rule of three.
+    """
+    rows = sampled_rows(run)
+    units, seen = (column(run, *name, rows=rows) for name in (UNITS, SEEN))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = column(run, *DEAD, rows=rows) / units
+    share[~((units > 0) & (seen >= limits.SEEN.value))] = np.nan
+    watched = np.flatnonzero(~np.isnan(share).all(axis=0))
+    if not len(watched):
+        raise NotRecorded(f"no rectifier whose units were watched over {limits.SEEN.value:.0f} samples or more")
+    late = {int(layer): _lasting(share[:, layer]) for layer in watched}
+    concerned = [layer for layer, value in late.items() if value >= limits.DEAD_NOTE.value]
+    if concerned:
+        yield _finding(run, rows, share, late=late, concerned=concerned)
+
+
+def _lasting(share: NDArray[np.float64]) -> float:
+    """The share that is dead in all of the later windows: the least of them."""
+    known = share[~np.isnan(share)]
+    return float(known[-max(1, len(known) // LATE_SHARE) :].min())
+
+
+def _finding(
+    run: Run,
+    rows: NDArray[np.int64],
+    share: NDArray[np.float64],
+    *,
+    late: dict[int, float],
+    concerned: list[int],
+) -> Finding:
+    names = [run.architecture.layers[layer].name for layer in concerned]
+    worst = max(concerned, key=lambda layer: late[layer])
+    name = run.architecture.layers[worst].name
+    blocked = [layer for layer in concerned if late[layer] >= 1 and run.architecture.layers[layer].branch is None]
+    onset = _onset(share[:, worst], limits.DEAD_NOTE.value)
+    others = f"; {len(names)} layers have dead units" if len(names) > 1 else ""
+    born = onset == _first(share[:, worst])
+    return Finding(
+        severity=_severity(run, worst=late[worst], blocked=bool(blocked)),
+        summary=f"{name}: {late[worst]:.0%} of the units are never active on any sample{others}",
+        layers=tuple(names),
+        first_step=int(run.history.steps[rows[onset]]),
+        causes=(
+            Cause(
+                "dead from the start" if born else "died in training",
+                None,
+                f"{name}: dead since the first window of data"
+                if born
+                else f"{name}: alive at first, dead since step {run.history.steps[rows[onset]]}",
+                (name,),
+            ),
+        ),
+        evidence=tuple(
+            limits.DEAD_NOTE.evidence(
+                f"share of units of {run.architecture.layers[layer].name} never active", late[layer], DEAD, UNITS, SEEN
+            )
+            for layer in concerned
+        ),
+        consequence=_consequence(run, blocked, share=late[worst], name=name),
+    )
+
+
+def _severity(run: Run, *, worst: float, blocked: bool) -> Severity:
+    if blocked:
+        return Severity.STOPS
+    if worst >= limits.DEAD_HARMS.value and not has_learned(run):
+        return Severity.HARMS
+    if worst >= limits.DEAD_SLOWS.value:
+        return Severity.NOTE if has_learned(run) else Severity.SLOWS
+    return Severity.NOTE
+
+
+def _first(share: NDArray[np.float64]) -> int:
+    return int(np.flatnonzero(~np.isnan(share))[0])
+
+
+def _onset(share: NDArray[np.float64], limit: float) -> int:
+    """The first row from which on the share never falls below the limit again."""
+    below = np.flatnonzero(share < limit)
+    after = share.copy()
+    after[: int(below[-1]) + 1 if len(below) else 0] = np.nan
+    return int(np.flatnonzero(~np.isnan(after))[0])
+
+
+def _consequence(run: Run, blocked: list[int], *, share: float, name: str) -> str:
+    if blocked:
+        layers = words.span([run.architecture.layers[layer].name for layer in blocked])
+        return f"{layers} pass nothing on: the output no longer depends on the input, and no gradient comes through."
+    return f"{name} works with {1 - share:.0%} of its width."

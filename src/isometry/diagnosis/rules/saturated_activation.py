@@ -1,0 +1,103 @@
+"""A201: units that sit where their nonlinearity is flat."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from isometry.diagnosis import limits, words
+from isometry.diagnosis.attribution import TWO_SIDED
+from isometry.diagnosis.course import has_learned
+from isometry.diagnosis.finding import Cause, Finding, Severity
+from isometry.diagnosis.rule import rule
+from isometry.diagnosis.trunk import column, sampled_rows
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.architecture import Layer
+from isometry.network.signals import Signal
+
+SATURATED = (Signal.SLOPE, "saturated")
+SLOPE_RMS = (Signal.SLOPE, "rms")
+Z_MEAN = (Signal.PRE_ACTIVATION, "mean")
+Z_STD = (Signal.PRE_ACTIVATION, "std")
+
+EARLY_ROWS = 8
+LATE_SHARE = 4
+
+
+@rule("A201", problem="saturated_activation", reads=[SATURATED], confidence=0.9)
+def saturated_activation(run: Run) -> Iterable[Finding]:
+    """Most of a layer's units sit where their nonlinearity is flat, so neither signal nor gradient comes through.
+
+    An element is saturated where |φ′| is less than a twentieth of φ's steepest slope: |z| above 4.4 for sigmoid, 2.2
+    for tanh. Only two-sided nonlinearities of hidden layers are looked at, and no gates: an output that is sure, or a
+    gate that is open, is flat for a good reason.
+
+    How it is told apart: a trained network saturates units because it has become certain; that is a note as long as
+    the loss has fallen. And a sigmoid network whose gradient vanishes need not be saturated at all: its slope is at
+    most a quarter. That is the vanishing gradient's cause, not this one.
+
+    Sources: Glorot & Bengio 2010, section 3; LeCun et al. 1998.
+    """
+    rows = sampled_rows(run)
+    share = column(run, *SATURATED, rows=rows)
+    watched = [layer for layer in np.flatnonzero(~np.isnan(share).all(axis=0)) if _counts(run, int(layer))]
+    if not watched:
+        raise NotRecorded("no hidden layer with a nonlinearity that saturates on both sides")
+    early, late = {}, {}
+    for layer in watched:
+        known = share[~np.isnan(share[:, layer]), layer]
+        early[int(layer)] = float(np.median(known[:EARLY_ROWS]))
+        late[int(layer)] = float(np.median(known[-max(1, len(known) // LATE_SHARE) :]))
+    concerned = [layer for layer in late if max(early[layer], late[layer]) >= limits.SATURATED_NOTE.value]
+    if not concerned:
+        return
+    worst = max(concerned, key=lambda layer: late[layer])
+    names = tuple(run.architecture.layers[layer].name for layer in concerned)
+    high = share[:, worst] >= limits.SATURATED_NOTE.value
+    layer = run.architecture.layers[worst]
+    yield Finding(
+        severity=_severity(run, early=early, late=late),
+        summary=(
+            f"{layer.name}: {late[worst]:.0%} of the {layer.activation} outputs are saturated"
+            + (f"; {words.span(names)} are concerned" if len(names) > 1 else "")
+        ),
+        layers=names,
+        first_step=int(run.history.steps[rows[int(high.argmax())]]),
+        causes=_causes(run, layer, worst),
+        evidence=tuple(
+            limits.SATURATED_NOTE.evidence(f"share of {name} saturated", late[position], SATURATED)
+            for name, position in zip(names, concerned, strict=True)
+        ),
+        consequence=f"Where they are flat, {names[-1]} and all layers before it learn from few samples or none.",
+    )
+
+
+def _counts(run: Run, position: int) -> bool:
+    layer = run.architecture.layers[position]
+    return not layer.output and not layer.gated and not layer.recurrent
+
+
+def _severity(run: Run, *, early: dict[int, float], late: dict[int, float]) -> Severity:
+    worst = max(late.values())
+    if worst < limits.SATURATED_NOTE.value or has_learned(run):
+        return Severity.NOTE
+    return Severity.HARMS if worst >= limits.SATURATED_HARMS.value else Severity.SLOWS
+
+
+def _causes(run: Run, layer: Layer, position: int) -> tuple[Cause, ...]:
+    """Whether z is spread too wide or lies to one side, and what that costs."""
+    if any(name not in run.history for name in (SLOPE_RMS, Z_MEAN, Z_STD)) or layer.activation not in TWO_SIDED:
+        return ()
+    slope, mean, std = (_latest(run, name, position) for name in (SLOPE_RMS, Z_MEAN, Z_STD))
+    if not np.isfinite([slope, mean, std]).all():
+        return ()
+    cost = float(np.log10(slope / TWO_SIDED[layer.activation])) if slope > 0 else None
+    wide = std >= abs(mean)
+    where = f"z of {layer.name} has mean {mean:.1f} and standard deviation {std:.1f}"
+    return (Cause("spread of z" if wide else "shift of z", cost, where, (layer.name,)),)
+
+
+def _latest(run: Run, name: tuple[str, str], position: int) -> float:
+    values = run.history[name][:, position]
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else float("nan")
