@@ -1,0 +1,265 @@
+"""A diagnosis in words, as wide as the terminal and as calm as a good colleague."""
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO
+
+from isometry.diagnosis.finding import Cause, Diagnosis, Finding, NotChecked, Severity
+from isometry.history.run import Run
+from isometry.report.words import clean, decades, layer_range, problem, run_line
+from isometry.shown import presents
+
+__all__ = ["diagnosis_text", "finding_text", "run_text", "terminal_width", "wants_colour"]
+
+WIDEST = 110
+"""Signs in the longest line: longer ones are hard to read, however wide the terminal."""
+NARROWEST = 50
+INDENT = "  "
+LABEL = 10
+"""Signs kept for ``because``, ``so`` and their like."""
+
+_STYLES = {
+    "STOPS": "1;97;41",
+    "HARMS": "1;30;43",
+    "SLOWS": "1;30;46",
+    "NOTE": "1;7",
+    "healthy": "1;32",
+    "strong": "1",
+    "quiet": "2",
+}
+
+
+def wants_colour(stream: IO[str] | None = None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a stream is to be coloured: ``NO_COLOR`` forbids, ``FORCE_COLOR`` asks, else a terminal decides."""
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    stream = sys.stdout if stream is None else stream
+    return environment.get("TERM") != "dumb" and stream.isatty()
+
+
+def terminal_width() -> int:
+    """Signs in a line of the terminal, within what reads well."""
+    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((100, 24)).columns))
+
+
+def diagnosis_text(
+    diagnosis: Diagnosis, *, width: int | None = None, colour: bool = False, closing: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Everything that a diagnosis says, worst first.
+
+    Args:
+        diagnosis: what to tell
+        width: signs in a line; the terminal's if left out
+        colour: put ANSI colours in; the words say the same without
+        closing: (label, words) pairs for the last line, e.g. ``("report", "runs/first/report.html")``
+    """
+    page = _Page(width or terminal_width(), colour)
+    order = diagnosis.run.architecture.names
+    page.facts("isometry", run_line(diagnosis.run))
+    page.blank()
+    if diagnosis.healthy:
+        page.wrapped(page.styled("healthy", "HEALTHY"), healthy_sentence(diagnosis), hanging="")
+        page.blank()
+    for finding in diagnosis.findings:
+        _tell(page, finding, order)
+        page.blank()
+    for note in diagnosis.run.history.notes:
+        page.wrapped("note", clean(note), hanging="      ")
+        page.blank()
+    page.facts("", _checks(diagnosis), joint="   ·   ", breaks=True)
+    if closing:
+        page.facts("", [f"{page.styled('quiet', label)}  {clean(words)}" for label, words in closing], joint=" " * 8)
+    return page.text()
+
+
+def finding_text(finding: Finding, *, width: int | None = None, colour: bool = False, order: Sequence[str] = ()) -> str:
+    """One finding as it stands in a diagnosis."""
+    page = _Page(width or terminal_width(), colour)
+    _tell(page, finding, order or finding.layers)
+    return page.text()
+
+
+def run_text(run: Run, *, width: int | None = None, colour: bool = False) -> str:
+    """What a run holds, in a few lines."""
+    page = _Page(width or terminal_width(), colour)
+    summary, names = run.summary(), run.architecture.names
+    page.facts("isometry", run_line(run))
+    model = " · ".join(clean(str(summary[key])) for key in ("model", "framework") if summary.get(key))
+    extent = layer_range(names, names) if names else "none"
+    page.labelled("model", model or "unknown")
+    page.labelled("layers", f"{len(names):,}: {extent}" if names else "none")
+    signals = dict.fromkeys(str(signal).replace("_", " ") for signal, _ in run.history.columns)
+    page.labelled("recorded", ", ".join(signals) or "nothing")
+    if run.history.scalars:
+        page.labelled("curves", ", ".join(clean(name) for name in run.history.scalars))
+    return page.text()
+
+
+def healthy_sentence(diagnosis: Diagnosis) -> str:
+    """The calm sentence for a run in which nothing slows, harms or stops training."""
+    count = len(diagnosis.checked)
+    if not count:
+        return "Nothing could be checked, so nothing can be said."
+    sentence = f"Nothing that slows, harms or stops this training: {count} kinds of problem were looked for."
+    notes = len(diagnosis.findings)
+    if notes:
+        sentence += " One note follows." if notes == 1 else f" {notes} notes follow."
+    return sentence
+
+
+def cause_words(cause: Cause) -> str:
+    """A cause with its decades, which are said once."""
+    if cause.decades is None or "decade" in cause.words:
+        return clean(cause.words)
+    return f"{decades(cause.decades)} decades: {clean(cause.words)}"
+
+
+def where_and_when(finding: Finding, order: Sequence[str], width: int = 60) -> list[str]:
+    """Layers, first step and confidence, as far as they are known."""
+    said = [layer_range(finding.layers, order, width)]
+    if finding.first_step is not None:
+        said.append(f"since step {finding.first_step:,}")
+    if finding.confidence > 0:
+        said.append(f"confidence {finding.confidence:.2f}")
+    return said
+
+
+def fine_problems(diagnosis: Diagnosis) -> list[str]:
+    """Problems that were looked for and of which there is no sign."""
+    found = {finding.problem for finding in diagnosis.findings}
+    return [problem(name) for name in diagnosis.checked if name not in found]
+
+
+def unchecked_problems(diagnosis: Diagnosis) -> list[tuple[str, list[str]]]:
+    """(reason, problems) of what could not be looked for; problems that share a reason stand together."""
+    grouped: dict[str, dict[str, None]] = {}
+    for entry in diagnosis.not_checked:
+        grouped.setdefault(clean(entry.reason), {})[_unchecked_name(entry, diagnosis)] = None
+    return [(reason, list(names)) for reason, names in grouped.items()]
+
+
+def _unchecked_name(entry: NotChecked, diagnosis: Diagnosis) -> str:
+    """The problem; with the rule's code where another rule did look for the same problem."""
+    name = problem(entry.problem)
+    return f"{name} {entry.code}" if entry.problem in diagnosis.checked else name
+
+
+def _checks(diagnosis: Diagnosis) -> list[str]:
+    said = []
+    fine = fine_problems(diagnosis)
+    if fine:
+        said.append(f"checked and fine: {', '.join(fine)}")
+    unchecked = unchecked_problems(diagnosis)
+    if unchecked:
+        reasons = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in unchecked)
+        said.append(f"not checked: {reasons}")
+    return said
+
+
+def _tell(page: "_Page", finding: Finding, order: Sequence[str]) -> None:
+    severity = Severity(finding.severity).name
+    title = f"{page.styled(severity, severity)}  {page.styled('strong', problem(finding.problem) or 'finding')}"
+    page.titled(title, ", ".join(where_and_when(finding, order, width=page.width - 40)))
+    page.wrapped("", clean(finding.summary), hanging=INDENT, indent=INDENT)
+    label = "because"
+    for cause in finding.causes:
+        page.labelled(label, cause_words(cause))
+        label = ""
+    if finding.consequence:
+        page.labelled("so", clean(finding.consequence))
+
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _Page:
+    """Lines of a given width; colours do not count as signs."""
+
+    def __init__(self, width: int, colour: bool) -> None:
+        self.width = width
+        self.colour = colour
+        self.lines: list[str] = []
+
+    def text(self) -> str:
+        return "\n".join(self.lines).rstrip("\n")
+
+    def styled(self, style: str, words: str) -> str:
+        return f"\x1b[{_STYLES[style]}m{words}\x1b[0m" if self.colour else words
+
+    def blank(self) -> None:
+        if self.lines and self.lines[-1]:
+            self.lines.append("")
+
+    def wrapped(self, lead: str, words: str, *, hanging: str, indent: str = "") -> None:
+        """A paragraph behind a lead; further lines start with ``hanging``."""
+        first = indent + (f"{lead}  " if lead else "")
+        lines = self._wrap(words, " " * _length(first), hanging)
+        lines[0] = first + lines[0][_length(first) :]
+        self.lines += lines
+
+    def labelled(self, label: str, words: str) -> None:
+        """``because   words``, with further lines below the words."""
+        margin = INDENT + " " * LABEL
+        lines = self._wrap(words, margin, margin)
+        lines[0] = INDENT + self.styled("quiet", label) + " " * (LABEL - len(label)) + lines[0][len(margin) :]
+        self.lines += lines
+
+    def titled(self, title: str, aside: str) -> None:
+        """A title with an aside at the right edge, or below where there is no room."""
+        gap = self.width - _length(title) - len(aside)
+        if gap >= 2:
+            self.lines.append(title + " " * gap + self.styled("quiet", aside))
+            return
+        self.lines.append(title)
+        self.lines += [self.styled("quiet", line) for line in self._wrap(aside, INDENT, INDENT)]
+
+    def facts(self, lead: str, facts: Iterable[str], *, joint: str = "  ·  ", breaks: bool = False) -> None:
+        """Facts in one line; where they do not fit, one below the other or wrapped (``breaks``)."""
+        start = f"{self.styled('strong', lead)}  " if lead else ""
+        facts = list(facts)
+        line = start + joint.join(facts)
+        if _length(line) <= self.width:
+            self.lines += [line] if line else []
+            return
+        hanging = " " * _length(start) if lead else INDENT if breaks else ""
+        for position, fact in enumerate(facts):
+            if breaks:
+                self.lines += self._wrap(fact, "", hanging)
+            else:
+                self.lines.append((start if position == 0 else hanging) + fact)
+
+    def _wrap(self, words: str, first: str, further: str) -> list[str]:
+        lines = textwrap.wrap(
+            words,
+            self.width,
+            initial_indent=first,
+            subsequent_indent=further,
+            break_on_hyphens=False,
+            break_long_words=True,
+        )
+        return lines or [first]
+
+
+def _length(text: str) -> int:
+    return len(_ESCAPE.sub("", text))
+
+
+@presents(Diagnosis)
+def _present_diagnosis(diagnosis: Diagnosis) -> str:
+    return diagnosis_text(diagnosis)
+
+
+@presents(Finding)
+def _present_finding(finding: Finding) -> str:
+    return finding_text(finding)
+
+
+@presents(Run)
+def _present_run(run: Run) -> str:
+    return run_text(run)
