@@ -114,7 +114,7 @@ class Recorder:
         if unhurried or self._pending_values >= BATCH_VALUES or now - self._pending_since >= BATCH_SECONDS:
             self.flush()
 
-    def event(self, kind: str, step: int, **fields: Any) -> None:
+    def event(self, kind: str, step: int, /, **fields: Any) -> None:
         """Note something rare, at once."""
         self.flush()
         self._events.write(_line({"event": kind, "step": int(step), **fields}))
