@@ -64,3 +64,34 @@ DEAD_HARMS = Limit(0.9, "share of units", "to be calibrated")
 
 SATURATED_NOTE = Limit(0.5, "share of elements", "to be calibrated")
 SATURATED_HARMS = Limit(0.8, "share of elements", "to be calibrated")
+
+MEAN_FIELD = "mean field: the σ_w that keeps both signals, E φ′² = 1 / σ_w² at small or unit variance"
+CRITICAL_WEIGHT = {
+    "none": Limit(1.0, "σ_w", MEAN_FIELD),
+    "tanh": Limit(1.0, "σ_w", MEAN_FIELD),
+    "softsign": Limit(1.0, "σ_w", MEAN_FIELD),
+    "hardtanh": Limit(1.0, "σ_w", MEAN_FIELD),
+    "erf": Limit(0.886227, "σ_w", "√(π/4), the limit of small biases"),
+    "sigmoid": Limit(1.0, "σ_w", "Glorot & Bengio 2010; no draw keeps both signals, because the slope is at most 1/4"),
+    "hardsigmoid": Limit(1.0, "σ_w", "as sigmoid"),
+    "softplus": Limit(1.0, "σ_w", "as sigmoid: its mean is far from zero"),
+    "relu": Limit(1.414214, "σ_w", "He et al. 2015"),
+    "relu6": Limit(1.414214, "σ_w", "He et al. 2015"),
+    "leaky_relu": Limit(1.414143, "σ_w", "√(2 / (1 + 0.01²)), He et al. 2015"),
+    "prelu": Limit(1.371989, "σ_w", "√(2 / (1 + 0.25²)), He et al. 2015"),
+    "rrelu": Limit(1.371989, "σ_w", "as prelu, mean slope 0.23"),
+    "elu": Limit(1.223429, "σ_w", MEAN_FIELD),
+    "celu": Limit(1.223429, "σ_w", MEAN_FIELD),
+    "selu": Limit(1.0, "σ_w", "Klambauer et al. 2017"),
+    "gelu": Limit(1.408211, "σ_w", "critical point, σ_w² = 1.983058"),
+    "gelu_tanh": Limit(1.408211, "σ_w", "critical point, σ_w² = 1.983058"),
+    "silu": Limit(1.409966, "σ_w", "critical point, σ_w² = 1.988005"),
+    "mish": Limit(1.418987, "σ_w", "critical point, σ_w² = 2.013524"),
+    "hardswish": Limit(1.404742, "σ_w", "critical point, σ_w² = 1.973290"),
+}
+"""Scale of weights, as σ_w = rms W · √fan_in, that suits the nonlinearity in front of them."""
+
+DRIFT_SLOWS = Limit(2.0, "decades", "to be calibrated")
+DRIFT_HARMS = Limit(4.0, "decades", "to be calibrated")
+BLAMED = Limit(0.5, "share of the drift", "the draw is the leading cause if it explains more than half")
+SAME = Limit(1e-6, "std / rms", "float32 rounding of equal numbers")

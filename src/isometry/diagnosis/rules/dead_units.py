@@ -23,7 +23,7 @@ LATE_SHARE = 4
 
 @rule("A101", problem="dead_units", reads=[DEAD, UNITS, SEEN], confidence=0.9)
 def dead_units(run: Run) -> Iterable[Finding]:
-    """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they stay as they are.
+    """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they never learn.
 
     A unit is dead when φ′ was near zero on everything seen over a whole window of data, and only if that was enough: a
     unit that was silent in 300 samples is active in less than 1 % of them, with 95 % confidence.

@@ -40,23 +40,24 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
     """
     rows = sampled_rows(run)
     share = column(run, *SATURATED, rows=rows)
-    watched = [layer for layer in np.flatnonzero(~np.isnan(share).all(axis=0)) if _counts(run, int(layer))]
+    recorded = np.flatnonzero(~np.isnan(share).all(axis=0))
+    watched = [int(position) for position in recorded if _counts(run, int(position))]
     if not watched:
         raise NotRecorded("no hidden layer with a nonlinearity that saturates on both sides")
     early, late = {}, {}
-    for layer in watched:
-        known = share[~np.isnan(share[:, layer]), layer]
-        early[int(layer)] = float(np.median(known[:EARLY_ROWS]))
-        late[int(layer)] = float(np.median(known[-max(1, len(known) // LATE_SHARE) :]))
-    concerned = [layer for layer in late if max(early[layer], late[layer]) >= limits.SATURATED_NOTE.value]
+    for position in watched:
+        known = share[~np.isnan(share[:, position]), position]
+        early[position] = float(np.median(known[:EARLY_ROWS]))
+        late[position] = float(np.median(known[-max(1, len(known) // LATE_SHARE) :]))
+    concerned = [place for place in watched if max(early[place], late[place]) >= limits.SATURATED_NOTE.value]
     if not concerned:
         return
-    worst = max(concerned, key=lambda layer: late[layer])
-    names = tuple(run.architecture.layers[layer].name for layer in concerned)
+    worst = max(concerned, key=lambda place: late[place])
+    names = tuple(run.architecture.layers[place].name for place in concerned)
     high = share[:, worst] >= limits.SATURATED_NOTE.value
     layer = run.architecture.layers[worst]
     yield Finding(
-        severity=_severity(run, early=early, late=late),
+        severity=_severity(run, worst=late[worst]),
         summary=(
             f"{layer.name}: {late[worst]:.0%} of the {layer.activation} outputs are saturated"
             + (f"; {words.span(names)} are concerned" if len(names) > 1 else "")
@@ -77,8 +78,7 @@ def _counts(run: Run, position: int) -> bool:
     return not layer.output and not layer.gated and not layer.recurrent
 
 
-def _severity(run: Run, *, early: dict[int, float], late: dict[int, float]) -> Severity:
-    worst = max(late.values())
+def _severity(run: Run, *, worst: float) -> Severity:
     if worst < limits.SATURATED_NOTE.value or has_learned(run):
         return Severity.NOTE
     return Severity.HARMS if worst >= limits.SATURATED_HARMS.value else Severity.SLOWS
