@@ -1,0 +1,303 @@
+"""A diagnosis as one HTML file: verdict, pictures beside the findings they prove, tables, provenance.
+
+The file asks for nothing: no script, no outer style, font or picture, and a content security policy that forbids them.
+Whatever a user or a run named is escaped where it is written.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from isometry.diagnosis.finding import Diagnosis, Evidence, Finding, Severity
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.architecture import Layer
+from isometry.network.signals import Signal
+from isometry.report.chart import Chart, Table
+from isometry.report.columns import log10, optional, telling_rows
+from isometry.report.json import strict
+from isometry.report.pictures import Album, album
+from isometry.report.svg import svg
+from isometry.report.text import cause_words, fine_problems, healthy_sentence, unchecked_problems, where_and_when
+from isometry.report.words import clean, counted, number, problem, run_line
+
+__all__ = ["page"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+VERBS = {
+    Severity.STOPS: "stops this training",
+    Severity.HARMS: "harms this training",
+    Severity.SLOWS: "slows this training",
+}
+
+
+def page(diagnosis: Diagnosis) -> str:
+    """The whole page."""
+    run = diagnosis.run
+    pictures = album(diagnosis)
+    style = (files("isometry.report") / "page.css").read_text(encoding="utf-8")
+    body = [
+        _header(run),
+        '<main id="main">',
+        _verdict(diagnosis),
+        *_findings(diagnosis, pictures),
+        *_gallery(pictures, len(diagnosis.findings)),
+        _layers(run),
+        _checks(diagnosis, pictures),
+        _provenance(run),
+        "</main>",
+        "<footer><p>Written by isometry. This file is complete: it asks for nothing from anywhere.</p></footer>",
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_safe(run.name)} · isometry: {_safe(_headline(diagnosis))}</title>\n<style>\n{style}</style>\n</head>\n"
+        '<body>\n<a class="skip" href="#main">Skip to the verdict</a>\n' + "\n".join(part for part in body if part) + "\n</body>\n</html>\n"
+    )
+
+
+def _safe(text: str) -> str:
+    """Text that no browser takes for markup, no control characters in it."""
+    return escape(clean(text), quote=True)
+
+
+# Above ----------------------------------------------------------------------------------------------------------------
+
+
+def _header(run: Run) -> str:
+    facts = "".join(f'<span class="fact">{_safe(fact)}</span>' for fact in run_line(run))
+    return f'<header><span class="mark">isometry</span>{facts}</header>'
+
+
+def _headline(diagnosis: Diagnosis) -> str:
+    if diagnosis.healthy:
+        return "Nothing is wrong" if diagnosis.checked else "Nothing could be checked"
+    worst = diagnosis.findings[0]
+    name = problem(worst.problem)
+    return f"{name[:1].upper()}{name[1:]} {VERBS.get(Severity(worst.severity), 'was noted')}"
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    tone = "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
+    lead = healthy_sentence(diagnosis) if diagnosis.healthy else diagnosis.findings[0].summary
+    notes = "".join(f'<p class="lead">{_safe(note)}</p>' for note in diagnosis.run.history.notes)
+    return (
+        f'<section class="verdict {tone}"><span class="severity">{tone}</span>'
+        f'<h1>{_safe(_headline(diagnosis))}</h1><p class="lead">{_safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'
+    )
+
+
+def _agenda(diagnosis: Diagnosis) -> str:
+    """Links to the findings, where there are several."""
+    if len(diagnosis.findings) < 2:
+        return ""
+    order = diagnosis.run.architecture.names
+    entries = []
+    for place, finding in enumerate(diagnosis.findings, start=1):
+        severity = Severity(finding.severity).name
+        where = where_and_when(finding, order)[0]
+        entries.append(
+            f'<li class="{severity}"><b>{severity}</b> <a href="#finding-{place}">{_safe(problem(finding.problem))}</a>'
+            f" {_safe(where)}</li>"
+        )
+    return f'<ul class="agenda">{"".join(entries)}</ul>'
+
+
+# Findings and pictures ------------------------------------------------------------------------------------------------
+
+
+def _findings(diagnosis: Diagnosis, pictures: Album) -> Iterable[str]:
+    order = diagnosis.run.architecture.names
+    if diagnosis.findings:
+        yield '<section aria-label="Findings" style="margin-top:3rem">'
+    for place, (finding, proof) in enumerate(zip(diagnosis.findings, pictures.proofs, strict=True), start=1):
+        severity = Severity(finding.severity).name
+        name = problem(finding.problem)
+        picture = _figure(proof, f"picture-{place}") if proof is not None else ""
+        yield (
+            f'<article class="finding {severity}{" pictured" if picture else ""}" id="finding-{place}" aria-labelledby="title-{place}"><div>'
+            f'<span class="severity">{severity}</span><h2 id="title-{place}">{_safe(name[:1].upper() + name[1:])}</h2>'
+            f'<p class="where">{_safe(" · ".join(where_and_when(finding, order)))}</p>'
+            f'<p class="summary">{_safe(finding.summary)}</p>{_why(finding)}{_evidence(finding.evidence)}</div>{picture}</article>'
+        )
+    if diagnosis.findings:
+        yield "</section>"
+
+
+def _why(finding: Finding) -> str:
+    parts = []
+    if finding.causes:
+        causes = "".join(f"<li>{_safe(cause_words(cause))}</li>" for cause in finding.causes)
+        parts.append(f"<dt>because</dt><dd><ul>{causes}</ul></dd>")
+    if finding.consequence:
+        parts.append(f"<dt>so</dt><dd>{_safe(finding.consequence)}</dd>")
+    return f'<dl class="why">{"".join(parts)}</dl>' if parts else ""
+
+
+def _evidence(evidence: Sequence[Evidence]) -> str:
+    if not evidence:
+        return ""
+    table = Table(
+        ("measured", "value", "limit", "unit", "source of the limit"),
+        tuple((e.quantity, number(e.measured), number(e.limit), e.unit, e.source) for e in evidence),
+    )
+    return f"<details><summary>Evidence</summary>{_table(table, 'Evidence')}</details>"
+
+
+def _figure(chart: Chart, identifier: str) -> str:
+    numbers = ""
+    if chart.table.rows:
+        numbers = f"<details><summary>The numbers</summary>{_table(chart.table, chart.title)}</details>"
+    return (
+        f'<figure><figcaption><h3>{_safe(chart.title)}</h3><p>{_safe(chart.reading)}</p></figcaption>'
+        f'<div class="canvas" tabindex="0" role="group" aria-label="{_safe("Picture: " + chart.title)}">'
+        f"{svg(chart, identifier=identifier)}</div>"
+        f"<details><summary>In words</summary><p>{_safe(chart.alt)}</p></details>{numbers}</figure>"
+    )
+
+
+def _gallery(pictures: Album, offset: int) -> Iterable[str]:
+    if pictures.others:
+        yield '<section aria-labelledby="pictures"><h2 id="pictures">The training in pictures</h2><div class="gallery">'
+        yield from (_figure(chart, f"picture-{offset + k}") for k, chart in enumerate(pictures.others, start=1))
+        yield "</div></section>"
+
+
+def _table(table: Table, words: str, *, numeric_from: int = 1) -> str:
+    numeric = [
+        place >= numeric_from and all(_is_number(row[place]) for row in table.rows) for place in range(len(table.columns))
+    ]
+    classes = [' class="n"' if flag else "" for flag in numeric]
+    head = "".join(f'<th scope="col"{kind}>{_safe(name)}</th>' for name, kind in zip(table.columns, classes, strict=True))
+    rows = []
+    for row in table.rows:
+        cells = "".join(f"<td{kind}>{_safe(cell)}</td>" for cell, kind in zip(row[1:], classes[1:], strict=True))
+        rows.append(f'<tr><th scope="row">{_safe(row[0])}</th>{cells}</tr>')
+    return (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{_safe("Table: " + words)}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell in ("–", "NaN", "∞", "−∞") or cell[0] in "0123456789−+"
+
+
+# Tables and facts -----------------------------------------------------------------------------------------------------
+
+
+def _layers(run: Run) -> str:
+    layers = list(run.architecture)
+    if not layers:
+        return ""
+    table = layer_table(run)
+    shown = " open" if len(layers) <= 16 else ""
+    return (
+        '<section aria-labelledby="layers"><h2 id="layers">Layers</h2>'
+        f"<details{shown}><summary>{len(layers):,} layers, input first</summary>{_table(table, 'Layers')}</details></section>"
+    )
+
+
+def layer_table(run: Run) -> Table:
+    """What each layer is and how it fared, at the first and at the last recorded step."""
+    columns = ["layer", "type", "weight", "φ"]
+    values: list[list[str]] = []
+    delta, weight, update = (optional(run, signal, "rms") for signal in (Signal.DELTA, Signal.WEIGHT, Signal.UPDATE))
+    if delta is not None and np.isfinite(delta).any():
+        rows = telling_rows(delta, run.history.steps)
+        for row in (rows[0], rows[-1]) if len(rows) > 1 else rows:
+            columns.append(f"δ, step {int(run.history.steps[row]):,}")
+            values.append([number(float(v)) for v in delta[row]])
+    if weight is not None and update is not None:
+        values.append([_middle(w, u) for w, u in zip(weight.T, update.T, strict=True)])
+        columns.append("update ratio, median")
+    columns.append("remarks")
+    rows_ = [
+        (layer.name, layer.type, _shape(layer), layer.activation or "", *(part[k] for part in values), _remarks(layer))
+        for k, layer in enumerate(run.architecture)
+    ]
+    return Table(tuple(columns), tuple(rows_))
+
+
+def _middle(weight: Any, update: Any) -> str:
+    """Median ratio of update to weight over the steps that have one."""
+    logs = log10(update) - log10(weight)
+    known = logs[np.isfinite(logs)]
+    if known.size:
+        return number(float(10 ** np.median(known)))
+    return "0" if np.any(update == 0) else "–"
+
+
+def _shape(layer: Layer) -> str:
+    return " × ".join(counted(size) for size in layer.weight_shape)
+
+
+def _remarks(layer: Layer) -> str:
+    said = []
+    if not layer.trainable and layer.parameters:
+        said.append("frozen")
+    if layer.tied_to:
+        said.append(f"tied to {layer.tied_to}")
+    if layer.branch:
+        said.append(f"in the branch to {layer.branch}")
+    if layer.norm:
+        said.append(f"normalised by {layer.norm}")
+    if layer.calls == 0:
+        said.append("never ran")
+    elif layer.calls > 1:
+        said.append(f"runs {layer.calls} times")
+    return ", ".join(said)
+
+
+def _checks(diagnosis: Diagnosis, pictures: Album) -> str:
+    fine, unchecked = fine_problems(diagnosis), unchecked_problems(diagnosis)
+    good = "".join(f"<li>{_safe(name)}</li>" for name in fine) or "<li>nothing</li>"
+    left = "".join(
+        f'<li>{_safe(", ".join(names))}: <span class="reason">{_safe(reason)}</span></li>' for reason, names in unchecked
+    )
+    left += "".join(
+        f'<li>picture {_safe(entry.name.replace("-", " "))}: <span class="reason">{_safe(entry.reason)}</span></li>'
+        for entry in pictures.missing
+    )
+    return (
+        '<section aria-labelledby="checks"><h2 id="checks">What was checked</h2><div class="checks">'
+        f'<div class="fine"><h3>Checked and fine</h3><ul>{good}</ul></div>'
+        + (f'<div class="open"><h3>Not checked, not shown</h3><ul>{left}</ul></div>' if left else "")
+        + "</div></section>"
+    )
+
+
+def _provenance(run: Run) -> str:
+    facts: dict[str, Any] = {}
+    summary = run.summary()
+    for key, words in (("model", "model"), ("framework", "framework"), ("ending", "ended")):
+        if summary.get(key):
+            facts[words] = summary[key]
+    if isinstance(summary.get("elapsed"), int | float) and math.isfinite(summary["elapsed"]):
+        facts["training time"] = f"{number(float(summary['elapsed']))} s"
+    for place, note in enumerate(run.architecture.notes, start=1):
+        facts[f"not seen ({place})"] = note
+    facts.update({str(key): value for key, value in run.provenance.items()})
+    if not facts:
+        return ""
+    entries = "".join(f"<dt>{_safe(key)}</dt><dd>{_safe(_plain(value))}</dd>" for key, value in facts.items())
+    return (
+        '<section aria-labelledby="provenance"><h2 id="provenance">Where this run comes from</h2>'
+        f'<dl class="facts">{entries}</dl></section>'
+    )
+
+
+def _plain(value: Any) -> str:
+    """A provenance entry in one line."""
+    value = strict(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return " ".join(_plain(entry) for entry in value)
+    return "yes" if value is True else "no" if value is False else "–" if value is None else str(value)
