@@ -1,0 +1,168 @@
+"""Tensors reduced to one row of moments each, right from 1e-30 to 1e30.
+
+Sums run in float64. On the CPU a row is a tuple of floats; elsewhere it stays a tensor on its device, so that a step
+costs one copy to the host, however many layers there are.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isometry.network.signals import MOMENTS
+
+__all__ = ["Row", "greatest_per_unit", "measurable", "row", "rows_to_host", "share", "spread"]
+
+Row = tuple[float, ...] | Tensor
+"""The eight ``MOMENTS`` of one tensor."""
+
+EMPTY: Row = (0.0, *[float("nan")] * 4, 0.0, 0.0, 0.0)
+
+CENTRE_BELOW = 1e-6
+"""Where the variance is a smaller part of the mean square than this, it is summed again about the mean.
+
+One pass in float64 loses about log10(mean square / variance) of its 16 digits, hence at least 10 remain.
+"""
+SAFE_SQUARES = (1e-280, 1e280)
+"""Sums of squares outside this range come from float64 data that must be scaled first."""
+
+
+def measurable(tensor: object) -> bool:
+    """Whether the elements of a tensor can be read: floating or complex, materialised, not quantised."""
+    return (
+        isinstance(tensor, Tensor)
+        and (tensor.is_floating_point() or tensor.is_complex())
+        and tensor.device.type != "meta"
+        and not tensor.is_quantized
+    )
+
+
+def row(tensor: Tensor) -> Row:
+    """The eight moments of a tensor, of any shape and floating dtype."""
+    tensor = tensor.detach()
+    if hasattr(tensor, "to_local"):  # a DTensor: this rank's shard
+        tensor = tensor.to_local()
+    if tensor.layout is torch.sparse_coo:
+        return _row_of_sparse(tensor)
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if tensor.numel() == 0:
+        return EMPTY
+    flat = tensor.reshape(-1)
+    if tensor.device.type != "cpu":
+        return _row_on_device(flat)
+    return _row_on_cpu(flat)
+
+
+def _row_on_cpu(flat: Tensor) -> Row:
+    count = flat.numel()
+    values = flat.double()
+    squares = torch.dot(values, values).item()
+    if not SAFE_SQUARES[0] < squares < SAFE_SQUARES[1]:  # also where something is NaN
+        return tuple(_row_on_device(flat).tolist())
+    mean = values.sum().item() / count
+    variance = squares / count - mean * mean
+    if variance < CENTRE_BELOW * squares / count:
+        centred = values - mean
+        variance = torch.dot(centred, centred).item() / count
+    low, high = torch.aminmax(values)
+    zeros = count - int(torch.count_nonzero(flat))
+    return (
+        float(count),
+        mean,
+        max(variance, 0.0) ** 0.5,
+        (squares / count) ** 0.5,
+        max(abs(low.item()), abs(high.item())),
+        float(zeros),
+        0.0,
+        0.0,
+    )
+
+
+def _row_on_device(flat: Tensor) -> Tensor:
+    """The same without a branch that would wait for the device; non-finite elements are masked, not dropped."""
+    wide = torch.float32 if flat.device.type == "mps" else torch.float64
+    values = flat.to(wide)
+    finite = torch.isfinite(values)
+    nan = torch.isnan(values)
+    count = finite.sum().to(wide)
+    values = torch.where(finite, values, 0.0)
+    abs_max = values.abs().max()
+    scale = torch.where(abs_max > 0, abs_max, 1.0)
+    scaled = values / scale
+    mean = scaled.sum() / count
+    centred = torch.where(finite, scaled - mean, 0.0)
+    std = (centred.square().sum() / count).sqrt()
+    rms = (scaled.square().sum() / count).sqrt()
+    zeros = (finite & (values == 0)).sum().to(wide)
+    total = torch.full_like(count, flat.numel())
+    nans = nan.sum().to(wide)
+    nothing = torch.where(count > 0, 0.0, float("nan"))
+    return torch.stack(
+        (
+            total,
+            mean * scale,
+            std * scale,
+            rms * scale,
+            abs_max + nothing,
+            zeros,
+            nans,
+            total - count - nans,
+        )
+    )
+
+
+def _row_of_sparse(tensor: Tensor) -> Row:
+    """A sparse gradient has the zeros that it does not store."""
+    values = tensor.coalesce().values().reshape(-1)
+    padded = torch.zeros(tensor.numel(), dtype=values.dtype, device=values.device)
+    padded[: values.numel()] = values
+    return row(padded)
+
+
+def spread(tensor: Tensor) -> float | Tensor:
+    """Root mean square, over all units, of the standard deviation between samples (the first dimension).
+
+    It is the part of a signal that depends on the input; biases do not hide its collapse.
+
+    Returns:
+        NaN for fewer than two samples.
+    """
+    samples = tensor.shape[0] if tensor.dim() > 1 else 0
+    if samples < 2 or tensor.numel() == 0:
+        return float("nan")
+    values = tensor.detach().reshape(samples, -1)
+    values = values.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+    centred = values - values.mean(0)
+    result = centred.square_().mean().sqrt()
+    return result.item() if tensor.device.type == "cpu" else result
+
+
+def greatest_per_unit(tensor: Tensor, unit: int) -> Tensor:
+    """Greatest value of every unit over all samples and positions. shape (units,)"""
+    others = [dimension for dimension in range(tensor.dim()) if dimension != unit % tensor.dim()]
+    values = tensor.detach()
+    return values.amax(dim=others) if others else values
+
+
+def share(condition: Tensor) -> float | Tensor:
+    """Share of true elements."""
+    result = condition.sum() / max(condition.numel(), 1)
+    return result.item() if condition.device.type == "cpu" else result
+
+
+def rows_to_host(rows: Iterable[Row]) -> np.ndarray:
+    """All rows of a step in one array; those on a device are copied together. shape (rows, 8)"""
+    rows = list(rows)
+    result = np.empty((len(rows), len(MOMENTS)))
+    waiting: dict[torch.device, list[int]] = {}
+    for position, entry in enumerate(rows):
+        if isinstance(entry, Tensor):
+            waiting.setdefault(entry.device, []).append(position)
+        else:
+            result[position] = entry
+    for positions in waiting.values():
+        stacked = torch.stack([rows[position] for position in positions])  # type: ignore[misc]
+        result[positions] = stacked.double().cpu().numpy() if stacked.device.type != "mps" else stacked.cpu().numpy()
+    return result

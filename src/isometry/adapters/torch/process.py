@@ -1,0 +1,122 @@
+"""What has to be noticed in the whole process: backward passes, loss scales, and models that nobody announced.
+
+Each notice goes to every watch that is open; with the last one closed, torch is as it was.
+"""
+
+import functools
+import gc
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Listener", "close_listener", "find_name", "find_whole", "open_listener"]
+
+
+class Listener(Protocol):
+    """What a watch wants to hear of."""
+
+    def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None: ...
+    def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None: ...
+    def loss_scaled(self, scale: Tensor) -> None: ...
+
+
+_listeners: list[Listener] = []
+_originals: dict[str, Callable[..., Any]] = {}
+
+
+def open_listener(listener: Listener) -> None:
+    """Tell ``listener`` of everything from now on."""
+    if not _listeners:
+        _patch()
+    _listeners.append(listener)
+
+
+def close_listener(listener: Listener) -> None:
+    """Tell it nothing any more."""
+    if listener in _listeners:
+        _listeners.remove(listener)
+        if not _listeners:
+            _restore()
+
+
+def _patch() -> None:
+    backward, grad, scale = torch.autograd.backward, torch.autograd.grad, torch.amp.GradScaler.scale
+    _originals.update(backward=backward, grad=grad, scale=scale)
+
+    @functools.wraps(backward)
+    def watched_backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        for listener in tuple(_listeners):
+            listener.backward_begins(_listed(tensors), None)
+        try:
+            return backward(tensors, *args, **kwargs)
+        finally:
+            for listener in tuple(_listeners):
+                listener.backward_ended(None, None)
+
+    @functools.wraps(grad)
+    def watched_grad(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        targets = _listed(inputs)
+        for listener in tuple(_listeners):
+            listener.backward_begins(_listed(outputs), targets)
+        gradients = None
+        try:
+            gradients = grad(outputs, inputs, *args, **kwargs)
+            return gradients
+        finally:
+            for listener in tuple(_listeners):
+                listener.backward_ended(targets, gradients)
+
+    @functools.wraps(scale)
+    def watched_scale(scaler: Any, outputs: Any) -> Any:
+        result = scale(scaler, outputs)
+        if scaler.is_enabled():
+            for listener in tuple(_listeners):
+                listener.loss_scaled(scaler._scale)
+        return result
+
+    torch.autograd.backward = watched_backward
+    torch.autograd.grad = watched_grad
+    torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign]
+
+
+def _restore() -> None:
+    torch.autograd.backward = _originals.pop("backward")
+    torch.autograd.grad = _originals.pop("grad")
+    torch.amp.GradScaler.scale = _originals.pop("scale")  # type: ignore[method-assign]
+
+
+def _listed(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def find_whole(module: nn.Module) -> nn.Module:
+    """The largest live module that holds ``module``: a script may call ``model.encoder`` and never ``model``."""
+    best, most = module, 0
+    for candidate in gc.get_objects():
+        try:
+            if candidate is module or not isinstance(candidate, nn.Module) or isinstance(candidate, nn.DataParallel):
+                continue
+            parts = list(candidate.modules())
+        except Exception:  # noqa: BLE001, S112  a half-built or lazy object of somebody else
+            continue
+        if len(parts) > most and any(part is module for part in parts):
+            best, most = candidate, len(parts)
+    return best
+
+
+def find_name(model: nn.Module) -> str:
+    """The variable that holds the model in the user's code; the name of its class where there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in ("isometry", "torch"):
+            for space in (frame.f_locals, frame.f_globals):
+                for name, value in list(space.items()):
+                    if value is model and name not in ("self", "module") and not name.startswith("_"):
+                        return str(name)
+        frame = frame.f_back
+    return type(model).__name__

@@ -1,0 +1,909 @@
+"""Watches a PyTorch training from inside it, without changing or stopping it.
+
+On most steps nothing runs here but an optimiser hook and two hooks of the root module. On a recorded step a
+``Tracer`` follows the forward pass, tensor hooks hear the gradients, and the optimiser's hooks read gradients, weights
+and updates. A fault of ours switches the watch off, says so once, and lets the training go on.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from isometry.adapters.torch import measure, process
+from isometry.adapters.torch.loss import describe_loss, where_not_finite
+from isometry.adapters.torch.recording import (
+    COLUMNS,
+    FORWARD,
+    FROM_THE_LOSS,
+    ActiveUnits,
+    Recording,
+    first_non_finite,
+    tensors_in,
+)
+from isometry.adapters.torch.sites import Site, Sites, models_by_prefix
+from isometry.adapters.torch.trace import Tracer
+from isometry.errors import IsometryError, NotRecorded, UnsupportedModel
+from isometry.history.cadence import Cadence
+from isometry.history.provenance import provenance as collect_provenance
+from isometry.history.recorder import Recorder, fresh_folder
+from isometry.history.run import Run
+from isometry.history.store import open_run
+from isometry.network.architecture import Architecture
+from isometry.network.signals import Signal
+
+__all__ = ["TorchWatch", "watch", "watch_process"]
+
+Models = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
+
+FINGERPRINT = 64
+"""Elements of a parameter that tell whether a training without optimiser has taken a step."""
+PENDING_LOSSES = 64
+"""Losses that stay on an accelerator before they are fetched together."""
+SETTLED_AFTER = 3
+"""Recorded steps after which a parameter without gradient is reported."""
+GROWTHS = 16
+"""How often the network may turn out to be larger before its newcomers are left out."""
+
+
+def watch(
+    model: Models,
+    optimizer: Optimizers = None,
+    *,
+    run: str | Path | None = None,
+    budget: float = 0.01,
+    every: int | None = None,
+    signals: Sequence[str] | None = None,
+) -> "TorchWatch":
+    """Watch one model, or several given as a list or by name, until the watch is closed."""
+    models = models_by_prefix(model)
+    for candidate in models.values():
+        if not isinstance(candidate, nn.Module):
+            raise UnsupportedModel(
+                f"A {type(candidate).__name__} was given to watch among the models; each must be a torch.nn.Module."
+            )
+    optimizers = [] if optimizer is None else [optimizer] if not isinstance(optimizer, Sequence) else list(optimizer)
+    for candidate in optimizers:
+        if not isinstance(candidate, torch.optim.Optimizer):
+            raise UnsupportedModel(
+                f"optimizer: a {type(candidate).__name__} was given; a torch.optim.Optimizer, a list of them, "
+                "or None is needed."
+            )
+    return TorchWatch(models, optimizers, run=run, budget=budget, every=every, signals=signals)
+
+
+def watch_process(
+    *,
+    run: str | Path,
+    budget: float = 0.01,
+    every: int | None = None,
+    signals: Sequence[str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> "TorchWatch":
+    """Watch whatever model this process trains: models are found when they are called."""
+    return TorchWatch(None, [], run=run, budget=budget, every=every, signals=signals, provenance=provenance)
+
+
+class TorchWatch:
+    """A recording that is going on; ``watch`` makes it."""
+
+    def __init__(
+        self,
+        models: dict[str, nn.Module] | None,
+        optimizers: list[torch.optim.Optimizer],
+        *,
+        run: str | Path | None,
+        budget: float,
+        every: int | None,
+        signals: Sequence[str] | None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._cadence = Cadence(every, budget)
+        self._signals = _chosen(signals)
+        self._whole_process = models is None
+        self._process = os.getpid()
+        self._thread: int | None = None
+        self._sites = Sites()
+        for prefix, model in (models or {}).items():
+            self._sites.add(model, prefix)
+        self._tracer = Tracer(self._sites)
+        self._announced = bool(optimizers)
+        self._steppers: dict[int, _Stepper] = {}
+        self._lead: int | None = None
+        self._stepped: set[int] = set()
+        self._units: dict[Site, ActiveUnits] = {}
+        self._trainable_heard: set[int] = set()
+        self._missing: list[dict[str, str]] | None = None
+        self._notes: list[str] = []
+        self._losses: list[float | Tensor] = []
+        self._pending: list[tuple[int, Tensor]] = []
+        self._loss_known = False
+        self._non_finite_told = False
+        self._scale: Tensor | None = None
+        self._in_backward = 0
+        self._backwards = 0
+        self._passes_open: list[bool] = []
+        self._tracing = False
+        self._fingerprint: list[Tensor] = []
+        self._architecture: Architecture | None = None
+        self._growths = 0
+        self._settled = 0
+        self._step = 0
+        self._seconds = 0.0
+        self._seconds_before = 0.0
+        self._last_boundary: float | None = None
+        self._recorded = 0
+        self._entries: dict[int, list[Any]] = {}
+        self._hooks: list[Any] = []
+        self._discovery: Any = None
+        self._fault: str | None = None
+        self._closed = False
+        self._recording: Recording | None = None
+        self._recorder: Recorder | None = None
+        self._open_files(run, provenance)
+        if self._recorder is not None:
+            self._attach(models)
+            for optimizer in optimizers:
+                self._stepper(optimizer)
+
+    # ------------------------------------------------------------ public face
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return self._folder
+
+    @property
+    def recorded_anything(self) -> bool:
+        """False as long as no training step was seen."""
+        return self._recorded > 0
+
+    @property
+    def run(self) -> Run:
+        """What has been recorded so far, opened.
+
+        Raises:
+            NotRecorded: no training step has been seen, or the folder could not be written.
+        """
+        if self._recorder is None:
+            raise NotRecorded(f"Nothing was recorded: {self._fault}. Choose another folder with run=… and train again.")
+        if not self._closed:
+            with contextlib.suppress(OSError):
+                self._flush_losses()
+                self._recorder.flush()
+        if self._architecture is None:
+            raise NotRecorded(
+                f"{self._folder}: no training step was seen. A step needs a forward pass with gradients, a backward "
+                "pass and an update of the weights, all while the watch is open."
+            )
+        return open_run(self._folder)
+
+    def log(self, **metrics: float) -> None:
+        """Keep named numbers of the present step, such as ``accuracy=0.93``."""
+        with self._guard():
+            for name, value in metrics.items():
+                if self._recorder is not None and not self._closed:
+                    self._recorder.scalar(max(self._step - 1, 0), name, float(value))
+
+    def close(self, ending: str = "finished") -> None:
+        """Take every hook off and finish the files; may be called again."""
+        if self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        with self._guard():
+            if self._fault is None and self._recorder is not None:
+                self._finish(ending)
+        self._detach()
+        if self._recorder is not None:
+            with contextlib.suppress(OSError):
+                self._recorder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif issubclass(kind, KeyboardInterrupt):
+            self.close("interrupted")
+        else:
+            self.close(f"exception: {kind.__name__}: {value}")
+
+    def __reduce__(self) -> Any:
+        return (contextlib.nullcontext, ())  # a model that is saved must not drag the watch along
+
+    def __deepcopy__(self, memo: Any) -> "TorchWatch":
+        return self
+
+    # -------------------------------------------------------------- attaching
+
+    def _open_files(self, run: str | Path | None, provenance: Mapping[str, Any] | None) -> None:
+        wanted = Path(run) if run is not None else Path("runs") / (Path(sys.argv[0]).stem or "run")
+        self._folder = wanted.absolute()
+        facts = {
+            "framework": "torch",
+            "torch": str(torch.__version__),
+            "seed": torch.initial_seed(),
+            "threads": torch.get_num_threads(),
+            "device": _device(self._sites),
+            **dict(provenance or {}),
+        }
+        try:
+            self._folder = fresh_folder(self._folder)
+            self._recorder = Recorder(self._folder, provenance=collect_provenance(**facts))
+        except OSError as fault:
+            self._tell(f"{self._folder} cannot be written ({fault.strerror or fault})")
+            return
+        if run is not None and self._folder.name != wanted.name:
+            print(f"isometry: {wanted} already keeps a run; this one goes to {self._folder}", file=sys.stderr)
+
+    def _attach(self, models: dict[str, nn.Module] | None) -> None:
+        self._hooks = [
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        process.open_listener(self)
+        for model in (models or {}).values():
+            self._make_entry(model)
+        if models is None:
+            self._discover(True)
+        self._begin_recording()
+
+    def _make_entry(self, module: nn.Module) -> None:
+        if id(module) in self._entries:
+            return
+        if _is_compiled(module):
+            self._note("The model is compiled: weights, gradients and updates are recorded, signals inside it are not.")
+            self._entries[id(module)] = []
+            return
+        self._entries[id(module)] = [
+            module.register_forward_pre_hook(_Hook(self._enter), prepend=True, with_kwargs=True),
+            module.register_forward_hook(_Hook(self._leave), with_kwargs=True, always_call=True),
+        ]
+
+    def _discover(self, on: bool) -> None:
+        """Look at every module's call for one that is no part of another's, until all trained models are known."""
+        if on and self._discovery is None:
+            self._discovery = nn.modules.module.register_module_forward_pre_hook(self._called)
+        elif not on and self._discovery is not None:
+            self._discovery.remove()
+            self._discovery = None
+
+    def _detach(self) -> None:
+        self._discover(False)
+        for hook in [*self._hooks, *(hook for hooks in self._entries.values() for hook in hooks)]:
+            hook.remove()
+        self._hooks.clear()
+        self._entries.clear()
+        process.close_listener(self)
+        if not self._tracing:
+            self._tracer.abandon()
+        if self._recording is not None:
+            self._recording.open = False
+        self._fingerprint.clear()
+
+    # ------------------------------------------------------------------ faults
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Counts what watching costs, and keeps every fault of ours out of the user's training."""
+        started = perf_counter()
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001  promise: watching never stops training
+            self._failed(fault)
+        self._seconds += perf_counter() - started
+
+    def _failed(self, fault: Exception) -> None:
+        """Say it once, stop watching. Hooks of a pass that is under way come off when it ends."""
+        if self._fault is not None:
+            return
+        words = f"{type(fault).__name__}: {fault}"
+        self._tell(words)
+        if self._recorder is not None:
+            with contextlib.suppress(Exception):
+                self._recorder.event("trouble", self._step, words=f"Watching stopped: {words}")
+                self._write_end("stopped watching")
+        if not self._passes_open:
+            self._detach()
+
+    def _tell(self, words: str) -> None:
+        self._fault = words
+        with contextlib.suppress(Exception):
+            print(f"isometry: watching stopped at step {self._step_number()}, training goes on. {words}", file=sys.stderr)
+
+    def _step_number(self) -> int:
+        return getattr(self, "_step", 0)
+
+    def _note(self, words: str) -> None:
+        if words not in self._notes:
+            self._notes.append(words)
+            if self._recorder is not None:
+                self._recorder.event("trouble", self._step, words=words)
+
+    @property
+    def _off(self) -> bool:
+        return self._closed or self._fault is not None or os.getpid() != self._process
+
+    # ------------------------------------------------------------ forward pass
+
+    def _called(self, module: nn.Module, args: Any) -> None:
+        """Discovery: some module is called."""
+        if torch.compiler.is_compiling() or self._off or self._passes_open or id(module) in self._entries:
+            return
+        if self._thread not in (None, threading.get_ident()):
+            return
+        with self._guard():
+            if not self._adopt(module):
+                return
+            self._make_entry(module)
+            if not self._entries[id(module)]:
+                return
+        self._enter(module, args, {})  # this call's own hooks were listed before ours was added
+
+    def _adopt(self, module: nn.Module) -> bool:
+        """Whether the called module is to be watched; a model that nobody announced is taken in."""
+        if id(module) in self._sites.module_names:
+            return True
+        if not self._whole_process or next(module.parameters(), None) is None:
+            return False
+        inner = getattr(module, "_orig_mod", module)
+        if id(inner) in self._sites.module_names:
+            return True
+        whole = process.find_whole(inner)
+        name = process.find_name(whole)
+        if not self._sites.models:
+            self._sites.add(whole, "")
+            self._first_name = name
+            return True
+        if "" in self._sites.models and self._architecture is None:
+            self._sites.rename("", self._first_name)
+        if self._growths >= GROWTHS:
+            self._note(f"{name}: not recorded, for too many models came one after another.")
+            return False
+        taken, prefix = set(self._sites.models), name
+        while prefix in taken:
+            prefix += "_"
+        self._sites.add(whole, prefix)
+        return True
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Before the forward pass of a root module."""
+        if self._off or torch.compiler.is_compiling():
+            return
+        ident = threading.get_ident()
+        if self._thread is None:
+            self._thread = ident
+        if ident != self._thread:
+            return
+        self._passes_open.append(False)
+        if len(self._passes_open) > 1:
+            return
+        with self._guard():
+            self._manual_boundary()
+            recording = self._recording
+            if recording is None or not _followable():
+                return
+            recording.passes += 1
+            self._sites.refresh()
+            self._tracer.begin(recording, tensors_in([args, kwargs]))
+            self._tracer.__enter__()
+            self._tracing = True
+            self._passes_open[-1] = True
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        """After it, also when it raised."""
+        if not self._passes_open or threading.get_ident() != self._thread:
+            return
+        traced = self._passes_open.pop()
+        if traced:
+            self._tracer.__exit__(None, None, None)
+            self._tracing = False
+            with self._guard():
+                self._tracer.end(tensors_in(result))
+                self._seconds += self._tracer.seconds
+                self._tracer.seconds = 0.0
+        if self._off and not self._passes_open:
+            self._detach()
+
+    # ----------------------------------------------------------- backward pass
+
+    def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None:
+        """A backward pass is about to start from ``roots``; with ``targets`` it is one of ``torch.autograd.grad``."""
+        if self._off or (self._thread is not None and threading.get_ident() != self._thread):
+            return
+        if targets is not None and not any(id(target) in self._sites.of_parameter for target in targets):
+            return
+        self._in_backward += 1
+        with self._guard():
+            recording = self._recording
+            if recording is not None:
+                recording.in_backward = True
+            if len(roots) == 1 and isinstance(roots[0], Tensor) and roots[0].numel() == 1 and roots[0].requires_grad:
+                self._loss(roots[0])
+            if recording is not None and self._needs_recomputation() and not self._tracing:
+                self._tracer.recomputing = True
+                self._tracer.begin(recording, [])
+                self._tracer.__enter__()
+
+    def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
+        """It has ended, or raised."""
+        if not self._in_backward:
+            return
+        self._in_backward -= 1
+        if self._tracer.recomputing:
+            self._tracer.__exit__(None, None, None)
+            self._tracer.recomputing = False
+            self._tracer.abandon()
+        with self._guard():
+            recording = self._recording
+            if recording is not None:
+                recording.in_backward = self._in_backward > 0
+                self._seconds += recording.seconds
+                recording.seconds = 0.0
+            if self._off:
+                return
+            self._backwards += 1
+            if not self._steppers:
+                self._manual_gradients(targets, gradients)
+
+    def loss_scaled(self, scale: Tensor) -> None:
+        """A gradient scaler multiplied a loss by ``scale``."""
+        self._scale = scale
+
+    def _loss(self, loss: Tensor) -> None:
+        value = loss.detach()
+        if value.device.type == "cpu":
+            number = float(value) / self._loss_scale()
+            self._losses.append(number)
+            if not np.isfinite(number):
+                self._lost(loss)
+        else:
+            self._losses.append(value / self._scale if self._scale is not None else value.clone())
+        if not self._loss_known and self._recording is not None and self._recorder is not None:
+            self._loss_known = True
+            self._recorder.event("loss_kind", self._step, **describe_loss(loss))
+
+    def _lost(self, loss: Tensor) -> None:
+        """The loss is not finite: record densely, and where this step was not recorded, ask autograd's saved tensors."""
+        if self._recorder is None or self._non_finite_told:
+            return
+        self._alarm(f"the loss is {float(loss.detach())}")
+        if self._recording is not None and self._recording.entries:
+            return  # the rows of this step will tell
+        names = {id(p): site.name for site in self._sites.all for p in site.parameters.values()}
+        suspect = where_not_finite(loss, names)
+        if suspect is None:
+            return
+        self._non_finite_told = True
+        words = (
+            f"the weight of {suspect.layer} is not finite"
+            if suspect.weight
+            else f"first seen at {suspect.operation.removesuffix('Backward0')}"
+            + (f" after {suspect.layer}" if suspect.layer else " before the first layer")
+        )
+        self._recorder.event(
+            "non_finite",
+            self._step,
+            direction="weight" if suspect.weight else "forward",
+            layer=suspect.layer,
+            signal=str(Signal.WEIGHT if suspect.weight else Signal.PRE_ACTIVATION),
+            producer=not suspect.weight,
+            words=words,
+        )
+
+    def _alarm(self, words: str) -> None:
+        self._cadence.alarm(self._step)
+        if self._recorder is not None:
+            self._recorder.event("alarm", self._step, words=words)
+
+    def _loss_scale(self) -> float:
+        return float(self._scale) if self._scale is not None else 1.0
+
+    def _needs_recomputation(self) -> bool:
+        """Whether a layer ran without graph although gradients were on: reentrant checkpoints run again in backward."""
+        return any(site.calls and not site.ran_with_graph and site.layer().trainable for site in self._sites.all)
+
+    # -------------------------------------------------------------- optimisers
+
+    def _stepper(self, optimizer: torch.optim.Optimizer) -> "_Stepper":
+        known = self._steppers.get(id(optimizer))
+        count = sum(len(group["params"]) for group in optimizer.param_groups)
+        if known is None or known.count != count or known.models != len(self._sites.models):
+            known = self._steppers[id(optimizer)] = _Stepper(optimizer, self._sites, count)
+            if known.sites and self._recorder is not None:
+                names = [self._sites.parameter_names[i] for i in known.parameters]
+                self._recorder.event("optimizer", self._step, parameters=names, **_hyperparameters(optimizer))
+        return known
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._off:
+            return
+        with self._guard():
+            stepper = self._stepper(optimizer)
+            if stepper.unknown and self._whole_process:
+                self._discover(True)
+            if not stepper.sites or self._recording is None:
+                return
+            if not args and not kwargs.get("closure"):
+                self._measure_gradients(self._recording, stepper.sites)
+            self._keep_weights(self._recording, stepper)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._off:
+            return
+        with self._guard():
+            stepper = self._stepper(optimizer)
+            if not stepper.sites:
+                return
+            if self._recording is not None:
+                if args or kwargs.get("closure"):  # LBFGS has its gradient only now
+                    self._measure_gradients(self._recording, stepper.sites)
+                self._measure_updates(self._recording, stepper)
+                self._note_rate(optimizer)
+            key = id(optimizer)
+            if self._lead is None or (key != self._lead and key in self._stepped):
+                self._lead = key  # the one that steps most often counts the steps
+            self._stepped.add(key)
+            if key == self._lead:
+                self._stepped.clear()
+                self._close_step()
+
+    def _note_rate(self, optimizer: torch.optim.Optimizer) -> None:
+        rate = optimizer.param_groups[0].get("lr")
+        if rate is not None and self._recorder is not None and id(optimizer) in (self._lead, None):
+            self._recorder.scalar(self._step, "lr", float(rate))
+
+    def _measure_gradients(
+        self, recording: Recording, sites: Sequence[Site], given: Mapping[int, Tensor] | None = None
+    ) -> None:
+        for site in sites:
+            rows = []
+            for parameter in site.parameters.values():
+                gradient = given.get(id(parameter)) if given is not None else parameter.grad
+                if gradient is None:
+                    continue
+                self._trainable_heard.add(id(parameter))
+            if not recording.wants(Signal.WEIGHT_GRADIENT):
+                continue
+            for weight in site.weights:
+                gradient = given.get(id(weight)) if given is not None else weight.grad
+                if gradient is not None and measure.measurable(gradient):
+                    rows.append(measure.row(gradient))
+            if rows:
+                recording.optimiser(site, Signal.WEIGHT_GRADIENT, rows)
+
+    def _keep_weights(self, recording: Recording, stepper: "_Stepper") -> None:
+        if recording.wants(Signal.UPDATE):
+            stepper.before = {id(w): w.detach().clone() for site in stepper.sites for w in site.weights}
+
+    def _measure_updates(self, recording: Recording, stepper: "_Stepper") -> None:
+        before, stepper.before = stepper.before, {}
+        for site in stepper.sites:
+            old = [before[id(weight)] for weight in site.weights if id(weight) in before]
+            if not old:
+                continue
+            new = [weight.detach() for weight in site.weights if id(weight) in before]
+            if recording.wants(Signal.WEIGHT):
+                recording.optimiser(site, Signal.WEIGHT, [measure.row(w) for w in old if measure.measurable(w)])
+            changes = [after - earlier for after, earlier in zip(new, old, strict=True) if measure.measurable(after)]
+            recording.optimiser(site, Signal.UPDATE, [measure.row(change) for change in changes])
+            recording.applied.add(site)
+
+    # ------------------------------------------------ training without optimiser
+
+    def _manual_gradients(self, targets: list[Any] | None, gradients: Any) -> None:
+        """No optimiser is known: gradients and weights are read right after the backward pass."""
+        given = None
+        if targets is not None and gradients is not None:
+            given = {id(t): g for t, g in zip(targets, gradients, strict=False) if g is not None}
+        self._manual = _Stepper(None, self._sites, 0)
+        if self._recording is not None:
+            self._measure_gradients(self._recording, self._manual.sites, given)
+            self._keep_weights(self._recording, self._manual)
+        self._fingerprint = [p.detach().reshape(-1)[:FINGERPRINT].clone() for p in self._manual.trained()]
+
+    def _manual_boundary(self) -> None:
+        """At the next forward pass: if the weights have changed since the backward pass, that was a step."""
+        if not self._fingerprint or self._steppers:
+            return
+        now = [p.detach().reshape(-1)[:FINGERPRINT] for p in self._manual.trained()]
+        pairs = zip(now, self._fingerprint, strict=False)
+        if all(torch.equal(new, old) for new, old in pairs):
+            return
+        if self._recording is not None:
+            self._measure_updates(self._recording, self._manual)
+        self._fingerprint.clear()
+        self._close_step()
+
+    # -------------------------------------------------------------------- steps
+
+    def _begin_recording(self) -> None:
+        if self._cadence.wants(self._step):
+            self._recording = Recording(self._step, self._signals, self._failed)
+
+    def _close_step(self) -> None:
+        """The step is over: write what was measured, tell the cadence what it cost, decide on the next."""
+        started = perf_counter()
+        recording, self._recording = self._recording, None
+        self._note_loss()
+        recorded = recording is not None and self._write(recording)
+        if recording is not None:
+            self._seconds += recording.seconds
+        spent = self._seconds - self._seconds_before + (perf_counter() - started)
+        now = perf_counter()
+        elapsed = now - self._last_boundary - spent if self._last_boundary is not None else spent
+        self._last_boundary = now
+        self._cadence.paid(self._step, spent, max(elapsed, 0.0), recorded)
+        self._seconds_before = self._seconds + (perf_counter() - started)
+        self._step += 1
+        self._backwards = 0
+        self._begin_recording()
+
+    def _note_loss(self) -> None:
+        losses, self._losses = self._losses, []
+        if not losses or self._recorder is None:
+            return
+        if all(isinstance(loss, float) for loss in losses):
+            self._recorder.scalar(self._step, "loss", sum(losses) / len(losses))  # type: ignore[arg-type]
+            return
+        stacked = torch.stack([torch.as_tensor(loss).reshape(()).double() for loss in losses]).mean()
+        self._pending.append((self._step, stacked))
+        if len(self._pending) >= PENDING_LOSSES or self._recording is not None:
+            self._flush_losses()
+
+    def _flush_losses(self) -> None:
+        """Fetch the losses that wait on an accelerator, in one copy."""
+        if not self._pending or self._recorder is None:
+            return
+        values = torch.stack([value for _, value in self._pending]).cpu().tolist()
+        for (step, _), value in zip(self._pending, values, strict=True):
+            self._recorder.scalar(step, "loss", value)
+        if not np.isfinite(values).all() and not self._non_finite_told:
+            self._alarm("the loss is not finite")
+        self._pending.clear()
+
+    def _write(self, recording: Recording) -> bool:
+        """Reduce and keep one step. Nothing is kept where neither a gradient nor an update came."""
+        if not recording.heard and not recording.optimiser_rows and not recording.entries:
+            return False
+        recorder = self._recorder
+        assert recorder is not None
+        self._flush_losses()
+        order = self._sites.in_order()
+        scale = self._loss_scale()
+        columns, chronicle = recording.reduce(order, self._units, scale)
+        self._describe()
+        recorder.record(recording.step, columns)
+        for site, profile in recording.time_profiles(scale):
+            recorder.event("through_time", recording.step, layer=site.name, rms=profile)
+        self._tell_non_finite(recording, chronicle)
+        self._tell_missing(recording)
+        self._recorded += 1
+        if self._discovery is not None and self._steppers and not self._unknown_parameters():
+            self._discover(False)
+        if not recording.passes and not self._whole_process and self._recorded > 1:
+            self._discover(True)  # parts of the model are called, never the model itself
+        return True
+
+    def _unknown_parameters(self) -> bool:
+        return any(stepper.unknown for stepper in self._steppers.values())
+
+    def _describe(self) -> None:
+        """Write the architecture when it is first known, and again when it turns out to be more."""
+        architecture = self._sites.architecture(tuple(self._notes))
+        if architecture == self._architecture:
+            return
+        if self._architecture is not None:
+            if _alike(architecture, self._architecture):
+                return
+            self._growths += 1
+        self._architecture = architecture
+        assert self._recorder is not None
+        double = any(p.dtype in (torch.float64, torch.complex128) for _, p in self._sites.parameters())
+        self._recorder.begin(architecture, COLUMNS, double=double)
+
+    def _tell_non_finite(self, recording: Recording, chronicle: list[tuple[Site, Signal, np.ndarray]]) -> None:
+        """Events for the first NaN or infinity of the run: where it was made, and whether forwards or backwards."""
+        if self._non_finite_told or self._recorder is None:
+            return
+        directions = (
+            ("weight", frozenset({Signal.WEIGHT})),
+            ("forward", FORWARD - {Signal.SLOPE}),
+            ("backward", FROM_THE_LOSS | {Signal.WEIGHT_GRADIENT}),
+        )
+        for direction, signals in directions:
+            found = first_non_finite(chronicle, signals)
+            if found is None:
+                continue
+            site, signal, row = found
+            producer = not self._non_finite_told
+            self._non_finite_told = True
+            self._recorder.event(
+                "non_finite",
+                recording.step,
+                direction=direction,
+                layer=site.name,
+                signal=str(signal),
+                producer=producer and signal not in (Signal.INPUT, Signal.WEIGHT),
+                words=f"{int(row[6])} NaN and {int(row[7])} infinite of {int(row[0])} in {signal} of {site.name}",
+            )
+        if self._non_finite_told:
+            self._alarm("a signal is not finite")
+
+    def _tell_missing(self, recording: Recording) -> None:
+        """Which parameters no gradient has reached, and why, once some steps have been seen."""
+        self._settled += 1
+        if self._settled < SETTLED_AFTER or self._recorder is None:
+            return
+        self._report_missing()
+
+    def _report_missing(self) -> None:
+        assert self._recorder is not None
+        in_optimizer = {i for stepper in self._steppers.values() for i in stepper.parameters}
+        missing = []
+        for site in self._sites.all:
+            for name, parameter in site.parameters.items():
+                if id(parameter) in self._trainable_heard:
+                    continue
+                reason = _why_missing(site, parameter, in_optimizer, bool(self._steppers))
+                if reason is not None:
+                    missing.append({"name": name, "layer": site.name, "reason": reason})
+        if missing != (self._missing or []):
+            self._missing = missing
+            self._recorder.event("no_gradient", self._step, parameters=missing)
+
+    # ---------------------------------------------------------------- the end
+
+    def _finish(self, ending: str) -> None:
+        assert self._recorder is not None
+        self._manual_boundary()
+        recording = self._recording
+        if recording is not None and (recording.heard or recording.optimiser_rows):
+            self._close_step()  # interrupted between the backward pass and the update
+        if self._settled:
+            self._report_missing()
+        self._flush_losses()
+        self._write_end(ending)
+
+    def _write_end(self, ending: str) -> None:
+        assert self._recorder is not None
+        self._recorder.event(
+            "end",
+            self._step,
+            steps=self._step,
+            recorded=self._recorded,
+            cost=self._cadence.spent,
+            elapsed=self._cadence.trained,
+            ending=ending,
+        )
+
+
+class _Stepper:
+    """What one optimiser trains, in terms of layers."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer | None, sites: Sites, count: int) -> None:
+        self.optimizer = optimizer  # kept, so that its id stays its own
+        self.count = count
+        self.models = len(sites.models)
+        self.before: dict[int, Tensor] = {}
+        if optimizer is None:
+            self.parameters = {id(p) for _, p in sites.parameters() if p.requires_grad}
+            self.unknown = False
+        else:
+            listed = [p for group in optimizer.param_groups for p in group["params"]]
+            self.parameters = {id(p) for p in listed if id(p) in sites.of_parameter}
+            self.unknown = len(self.parameters) < len({id(p) for p in listed})
+        self.sites = [
+            site for site in sites.all if any(id(p) in self.parameters for p in site.parameters.values())
+        ]
+
+    def trained(self) -> list[Tensor]:
+        """First and last trained parameter: enough to see that a step was taken."""
+        found = [p for site in self.sites for p in site.parameters.values() if id(p) in self.parameters]
+        return [found[0], found[-1]] if found else []
+
+
+class _Hook:
+    """A hook on the user's module that stays behind when the module is copied or pickled.
+
+    Hooks live in the module's ``__dict__``, so they go with every copy. A copy gets a callable of the standard library
+    that takes anything and returns None; it needs no isometry to be loaded again.
+    """
+
+    def __init__(self, action: Callable[..., None]) -> None:
+        self.action = action
+
+    def __call__(self, *arguments: Any) -> None:
+        self.action(*arguments)
+
+    def __reduce__(self) -> Any:
+        return (getattr, (contextlib.nullcontext(), "__exit__"))
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return contextlib.nullcontext().__exit__
+
+
+def _chosen(signals: Sequence[str] | None) -> frozenset[Signal]:
+    if signals is None:
+        return frozenset(Signal)
+    try:
+        chosen = frozenset(Signal(name) for name in signals)
+    except ValueError as error:
+        raise IsometryError(f"signals: {error}; the signals are {', '.join(Signal)}.") from None
+    return chosen | ({Signal.WEIGHT} if Signal.UPDATE in chosen else set())
+
+
+def _device(sites: Sites) -> str | None:
+    for _, parameter in sites.parameters():
+        return str(parameter.device)
+    return None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return (
+        hasattr(module, "_orig_mod")
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or isinstance(module, torch.jit.ScriptModule)
+    )
+
+
+def _followable() -> bool:
+    """Whether this forward pass belongs to a training and can be followed."""
+    return (
+        torch.is_grad_enabled()
+        and not torch.jit.is_tracing()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
+def _hyperparameters(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    group = optimizer.param_groups[0]
+    kept = ("lr", "momentum", "betas", "eps", "weight_decay", "alpha", "nesterov", "amsgrad")
+    facts: dict[str, Any] = {"name": type(optimizer).__name__}
+    for name in kept:
+        value = group.get(name)
+        if isinstance(value, tuple | list):
+            facts[name] = [float(item) for item in value]
+        elif isinstance(value, bool | int | float | Tensor):
+            facts[name] = float(value)
+    return facts
+
+
+def _alike(new: Architecture, old: Architecture) -> bool:
+    """Whether all that rules rely on is unchanged: later calls may be more, an unused layer stays unused."""
+
+    def essence(architecture: Architecture) -> list[tuple[Any, ...]]:
+        return [
+            (layer.name, layer.kind, layer.activation, layer.norm, layer.branch, layer.trainable, layer.calls > 0)
+            for layer in architecture.layers
+        ]
+
+    return essence(new) == essence(old)
+
+
+def _why_missing(site: Site, parameter: Tensor, in_optimizer: set[int], any_optimizer: bool) -> str | None:
+    if not parameter.requires_grad:
+        return "frozen"
+    if any_optimizer and id(parameter) not in in_optimizer:
+        return "not in any optimizer"
+    if site.order is None:
+        return "never ran"
+    if not site.ran_with_graph:
+        return "ran without gradient"
+    if site.heard:
+        return None  # a gradient reached its output: only this parameter of it takes no part
+    return "detached" if site.cut else "output unused"
