@@ -52,7 +52,8 @@ class Cadence:
         """What training took so far, watching left out. [seconds]"""
         self.recorded = 0
         """Steps recorded so far."""
-        self._setup: float | None = None
+        self._setup = 0.0
+        self._cost = 0.0
         self._costs: deque[float] = deque(maxlen=5)
         self._typical_step = 0.0
         self._last = -1
@@ -69,7 +70,7 @@ class Cadence:
             return step % self.every == 0
         if step < FIRST_STEPS or step in CERTAIN:
             return True
-        cost, income = self._expected_cost(), self.budget * self.trained
+        cost, income = self._cost, self.budget * self.trained
         after = self.spent + cost
         if step <= self._dense_until:
             return after <= income + ALARMS_ON_CREDIT * ALARM_STEPS * cost
@@ -77,7 +78,7 @@ class Cadence:
             return False
         # The first recording also finds out the network's structure, once. Half the income pays that back, and the
         # other half goes on recording meanwhile: else a short training would have no middle.
-        recurring = after - self._setup_excess()
+        recurring = after - max(0.0, self._setup - cost)
         if _in_skeleton(step) and recurring <= min(SKELETON_EXCESS * income, income + SKELETON_GRACE):
             return True
         return after <= income or recurring <= income / 2
@@ -101,20 +102,15 @@ class Cadence:
             return
         self.recorded += 1
         self._last = step
-        if self._setup is None:
+        if self.recorded == 1:
             self._setup = watch_seconds
         else:
             self._costs.append(watch_seconds)
+        self._cost = median(self._costs) if self._costs else watch_seconds
 
     def alarm(self, step: int, steps: int = ALARM_STEPS) -> None:
         """Record the ``steps`` steps after this one too, at most eight."""
         self._dense_until = max(self._dense_until, step + min(steps, ALARM_STEPS))
-
-    def _expected_cost(self) -> float:
-        return median(self._costs) if self._costs else self._setup or 0.0
-
-    def _setup_excess(self) -> float:
-        return max(0.0, (self._setup or 0.0) - self._expected_cost())
 
     def _least_gap(self, cost: float) -> float:
         """Half the distance at which recordings use up the budget, so that savings are not spent in one burst."""

@@ -2,24 +2,25 @@
 
 A steps file is one line of JSON, padded with spaces to a multiple of 64 bytes, followed by records of one size:
 
-    magic uint32 · crc32 uint32 · step int64 · given bits · one array over the layers for each column · padding
+    magic uint32 · crc32 uint32 · step int64 · given bits, 64 at a time · one array over the layers for each column
 
-all little-endian. The crc covers everything behind itself. Bit i of ``given`` says that column i was measured in this
-step. One column of one step is contiguous, so that a reader touches only what it asks for.
+all little-endian, padded to 8 bytes. The crc covers everything behind itself. Bit i of ``given`` says that column i was
+measured in this step. One column of one step is contiguous, so that a reader touches only what it asks for.
 """
 
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isometry.history.history import Column
 
-__all__ = ["COUNTING", "MAGIC", "RUN_SCHEMA", "STEPS_SCHEMA", "HeaderError", "Layout", "plain", "restored"]
+__all__ = ["COUNTING", "MAGIC", "RUN_SCHEMA", "STEPS_SCHEMA", "HeaderError", "Layout", "Packer", "plain", "restored"]
 
 RUN_SCHEMA = "isometry/run/1"
 STEPS_SCHEMA = "isometry/steps/1"
@@ -49,15 +50,21 @@ class Layout:
 
     @classmethod
     def of(cls, layers: Sequence[str], columns: Sequence[Column], *, double: bool, wide: bool) -> "Layout":
-        """Floats in ``double`` precision or single; counts in 64 bits if ``wide``, else in 32."""
-        names = tuple((str(signal), statistic) for signal, statistic in columns)
-        count, real = ("<u8" if wide else "<u4"), ("<f8" if double else "<f4")
-        return cls(tuple(layers), names, tuple(count if name in COUNTING else real for _, name in names))
+        """Floats first, in ``double`` precision or single; then counts, in 64 bits if ``wide``, else in 32."""
+        names = [(str(signal), statistic) for signal, statistic in columns]
+        floats = [column for column in names if column[1] not in COUNTING]
+        counts = [column for column in names if column[1] in COUNTING]
+        kinds = ["<f8" if double else "<f4"] * len(floats) + ["<u8" if wide else "<u4"] * len(counts)
+        return cls(tuple(layers), tuple(floats + counts), tuple(kinds))
+
+    @property
+    def given_bytes(self) -> int:
+        return -(-len(self.columns) // 64) * 8
 
     @property
     def payload_bytes(self) -> int:
         """Bytes from the start of a record to the end of its last column, before padding."""
-        return 16 + -(-len(self.columns) // 8) + len(self.layers) * sum(KINDS[kind] for kind in self.kinds)
+        return 16 + self.given_bytes + len(self.layers) * sum(KINDS[kind] for kind in self.kinds)
 
     @property
     def record_bytes(self) -> int:
@@ -66,8 +73,7 @@ class Layout:
     @property
     def dtype(self) -> np.dtype[np.void]:
         """A record as NumPy reads it; columns are fields named ``signal.statistic``."""
-        given = -(-len(self.columns) // 8)
-        fields: list[Any] = [("magic", "<u4"), ("crc32", "<u4"), ("step", "<i8"), ("given", "u1", (given,))]
+        fields: list[Any] = [("magic", "<u4"), ("crc32", "<u4"), ("step", "<i8"), ("given", "u1", (self.given_bytes,))]
         for (signal, statistic), kind in zip(self.columns, self.kinds, strict=True):
             fields.append((f"{signal}.{statistic}", kind, (len(self.layers),)))
         fields.append(("padding", "u1", (self.record_bytes - self.payload_bytes,)))
@@ -117,6 +123,61 @@ class Layout:
         if layout.record_bytes != table["record_bytes"] or layout.record_bytes > LARGEST_RECORD:
             raise HeaderError(f"it claims records of {str(table['record_bytes'])[:30]} bytes")
         return layout
+
+
+class Packer:
+    """Makes the bytes of records of one layout, in one buffer that it uses again."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._record = np.zeros(1, layout.dtype)
+        self._record["magic"] = MAGIC
+        self._octets = self._record.view(np.uint8)
+        self._places = {column: place for place, column in enumerate(layout.columns)}
+        self._shape = (len(layout.layers),)
+        counting = sum(statistic in COUNTING for _, statistic in layout.columns)
+        self._first_count = len(layout.columns) - counting
+        self._staged = np.empty((len(layout.columns), len(layout.layers)))
+        self._limit = np.iinfo(layout.kinds[-1]).max if counting else 0
+        start = 16 + layout.given_bytes
+        self._targets: list[tuple[slice, NDArray[Any]]] = []
+        for part in (slice(0, self._first_count), slice(self._first_count, len(layout.columns))):
+            if kinds := layout.kinds[part]:
+                stop = start + len(kinds) * len(layout.layers) * KINDS[kinds[0]]
+                target = self._octets[start:stop].view(kinds[0]).reshape(len(kinds), -1)
+                self._targets.append((part, target))
+                start = stop
+
+    def pack(self, step: int, columns: Mapping[Column, NDArray[Any]]) -> memoryview:
+        """The bytes of one record, good until the next call.
+
+        Raises:
+            OverflowError: a count is too large for the layout's 32 bits.
+            ValueError: a column is not of shape (layers,).
+            KeyError: a column that the layout does not have.
+        """
+        floats, counts = self._staged[: self._first_count], self._staged[self._first_count :]
+        floats.fill(np.nan)
+        counts.fill(0.0)
+        given = 0
+        for column, values in columns.items():
+            place = self._places[column]
+            if np.shape(values) != self._shape:
+                raise ValueError(f"{column[0]} {column[1]}: shape {np.shape(values)} instead of {self._shape}")
+            self._staged[place] = values
+            given |= 1 << place
+        if counts.size:
+            np.nan_to_num(counts, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            if counts.max() > self._limit:
+                raise OverflowError("a count needs more than 32 bits")
+        with np.errstate(over="ignore"):
+            for part, target in self._targets:
+                target[...] = self._staged[part]
+        record = self._record[0]
+        record["step"] = step
+        record["given"] = np.frombuffer(given.to_bytes(self.layout.given_bytes, "little"), dtype=np.uint8)
+        record["crc32"] = zlib.crc32(self._octets[8:].data)
+        return self._octets.data
 
 
 def _are_names(value: Any) -> bool:

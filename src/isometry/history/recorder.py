@@ -6,16 +6,14 @@ The caller sits inside somebody's training step. A fault of the disk reaches it 
 import json
 import os
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isometry.history.history import Column
-from isometry.history.record import COUNTING, MAGIC, RUN_SCHEMA, Layout, plain
+from isometry.history.record import RUN_SCHEMA, Layout, Packer, plain
 from isometry.network.architecture import Architecture
 
 __all__ = ["Recorder", "fresh_folder"]
@@ -25,7 +23,6 @@ BATCH_SECONDS = 1.0
 BATCH_VALUES = 256
 UNHURRIED_SECONDS = 0.05
 """A training whose scalars come slower than this has each written at once, at 20 µs a piece."""
-LARGEST_NARROW_COUNT = 2**32 - 1
 
 
 def fresh_folder(folder: Path) -> Path:
@@ -76,29 +73,14 @@ class Recorder:
 
     def record(self, step: int, columns: Mapping[Column, NDArray[Any]]) -> None:
         """Append one step; columns left out count as not measured. Arrays of shape (layers,)."""
-        if any(
-            name == "count" and len(values) and np.nanmax(values) > LARGEST_NARROW_COUNT
-            for (_, name), values in columns.items()
-        ):
+        if self._steps is None:
+            raise ValueError("record() before begin(): the layers and columns are not known yet")
+        try:
+            record = self._packer.pack(step, columns)
+        except OverflowError:
             self._open(wide=True)
-        assert self._steps is not None, "begin() comes before record()"
-        row, places = self._row, self._places
-        row[:] = self._empty
-        row["step"] = step
-        with np.errstate(over="ignore", invalid="ignore"):
-            for column, values in columns.items():
-                place = places[column]
-                if np.shape(values) != (len(self._layout.layers),):
-                    raise ValueError(
-                        f"{column[0]} {column[1]}: shape {np.shape(values)} for {len(row[0][place + 4])} layers"
-                    )
-                if column[1] in COUNTING and not np.all(np.isfinite(values)):
-                    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-                row[self._names[place]][0] = values
-                row["given"][0, place // 8] |= 1 << place % 8
-        octets = row.view(np.uint8).data
-        row["crc32"] = zlib.crc32(octets[8:])
-        self._steps.write(octets)
+            record = self._packer.pack(step, columns)
+        self._steps.write(record)
 
     def scalar(self, step: int, name: str, value: float) -> None:
         """Note one number of one step."""
@@ -157,15 +139,8 @@ class Recorder:
         steps.write(layout.header())
         if self._steps is not None:
             self._steps.close()
-        self._steps, self._layout = steps, layout
+        self._steps, self._packer = steps, Packer(layout)
         self._files.append(name)
-        self._names = tuple(f"{signal}.{statistic}" for signal, statistic in layout.columns)
-        self._places = {column: place for place, column in enumerate(layout.columns)}
-        self._empty, self._row = np.zeros(1, layout.dtype), np.zeros(1, layout.dtype)
-        self._empty["magic"] = MAGIC
-        for field, kind in zip(self._names, layout.kinds, strict=True):
-            if kind in ("<f4", "<f8"):
-                self._empty[field] = np.nan
         self._describe()
 
     def _describe(self) -> None:

@@ -105,7 +105,7 @@ class _Table:
         records = max(0, path.stat().st_size - len(line)) // layout.record_bytes
         sound = np.zeros(records, dtype=bool)
         steps = np.zeros(records, dtype=np.int64)
-        given = np.zeros(-(-len(layout.columns) // 8), dtype=np.uint8)
+        given = np.zeros(layout.given_bytes, dtype=np.uint8)
         for start, window in _windows(path, layout.dtype, len(line), records):
             stop = start + len(window)
             sound[start:stop] = _are_sound(window)
