@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isometry.network.signals import MOMENTS
 
-__all__ = ["Moments", "as_row", "from_row", "merge", "merge_rows", "moments"]
+__all__ = ["Moments", "as_row", "from_row", "merge", "merge_rows", "moments", "pool_rows"]
 
 Floats = NDArray[np.float64]
 
@@ -125,6 +125,16 @@ def merge_rows(first: ArrayLike, second: ArrayLike) -> Floats:
 
 
 _AT = {name: place for place, name in enumerate(MOMENTS)}
+
+
+def pool_rows(rows: ArrayLike) -> Floats:
+    """One row for many: merged pair by pair, so that a thousand take ten rounds. shape (n, 8) → (8,)"""
+    rows = np.asarray(rows, dtype=np.float64)
+    while len(rows) > 1:
+        even = len(rows) // 2 * 2
+        rows = np.concatenate([merge_rows(rows[0:even:2], rows[1:even:2]), rows[even:]])
+    pooled: Floats = rows[0]
+    return pooled
 
 
 def _finite(rows: Floats) -> Floats:

@@ -12,7 +12,7 @@ from torch import Tensor
 from isometry.adapters.torch import measure
 from isometry.adapters.torch.sites import Site
 from isometry.network.signals import MOMENTS, Signal
-from isometry.statistics.moments import merge_rows
+from isometry.statistics.moments import pool_rows
 
 __all__ = ["COLUMNS", "ActiveUnits", "Recording"]
 
@@ -160,7 +160,7 @@ class Recording:
         groups: dict[tuple[Site, Signal], list[np.ndarray]] = {}
         for site, signal, row in chronicle:
             groups.setdefault((site, signal), []).append(row)
-        merged = {key: rows[0] if len(rows) == 1 else merge_rows(np.stack(rows)) for key, rows in groups.items()}
+        merged = {key: rows[0] if len(rows) == 1 else pool_rows(np.stack(rows)) for key, rows in groups.items()}
         for key, other in self.equal.items():
             if other in merged:
                 merged.setdefault(key, merged[other])
@@ -229,7 +229,7 @@ class Recording:
             looped.setdefault(entry[1], {}).setdefault(entry[3], []).append(row)
         for site, by_call in looped.items():
             if len(by_call) >= SHORTEST_LOOP:
-                rows = [merge_rows(np.stack(by_call[call])) for call in sorted(by_call)]
+                rows = [pool_rows(np.stack(by_call[call])) for call in sorted(by_call)]
                 result.append((site, [float(row[MOMENTS.index("rms")]) / scale for row in rows]))
         return result
 

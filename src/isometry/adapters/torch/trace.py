@@ -5,7 +5,7 @@ and no module hook stays behind. The operation's result is returned untouched; o
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -27,7 +27,9 @@ SATURATED_BELOW = 0.05
 ADDITIONS = frozenset({"add", "__add__", "__radd__", "add_", "__iadd__"})
 PRODUCTS = frozenset({"mul", "__mul__", "__rmul__", "mul_", "__imul__"})
 GATES = frozenset({"sigmoid", "hardsigmoid", "tanh", "hardtanh", "softplus", "exponential"})
+CELLS = frozenset({"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"})
 SEQUENCES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+STATEFUL = NORM_OPERATIONS | SEQUENCES | CELLS
 CUTS = frozenset({"detach", "detach_"})
 ATTRIBUTES = frozenset({"T", "mT", "H", "mH", "data", "real", "imag"})
 LONGEST_BRANCH = 512
@@ -76,6 +78,7 @@ class Tracer(TorchFunctionMode):
         self.recomputing = False
         """In the backward pass: checkpointed layers run again, only to give their gradients."""
         self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
+        self._derived: dict[int, tuple[weakref.ref[Tensor], tuple[Site, ...]]] = {}
         self._runs: list[Site | None] = []
         self._runs_of: dict[Site, int] = {}
         self._runs_of_layers = 0
@@ -116,6 +119,7 @@ class Tracer(TorchFunctionMode):
             hook.remove()
         self._hooks.clear()
         self._origins.clear()
+        self._derived.clear()
         self._runs.clear()
         self._runs_of.clear()
         self._runs_of_layers = self._cut_runs = 0
@@ -217,12 +221,29 @@ class Tracer(TorchFunctionMode):
         current = self.sites.of_module.get(id(self._modules[-1])) if self._modules else None
         owners: list[Site] = []
         for tensor in tensors:
-            owners.extend(self.sites.of_parameter.get(id(tensor), ()))
+            owners.extend(self._owners(tensor))
         if owners:
             return current if current in owners else owners[0]
         if current is not None and (name in MATRIX_OPERATIONS or name in NORM_OPERATIONS):
             return current
         return None
+
+    def _owners(self, tensor: Tensor) -> Sequence[Site]:
+        """Layers that own a parameter, or the parameter that this tensor is a slice, a cast or a transpose of."""
+        owners = self.sites.of_parameter.get(id(tensor))
+        if owners is not None:
+            return owners
+        entry = self._derived.get(id(tensor))
+        return entry[1] if entry is not None and entry[0]() is tensor else ()
+
+    def _derives(self, operation: "_Operation", result: Any) -> bool:
+        """Whether the operation had parameters only; what came out is then still a parameter, and no signal."""
+        if operation.name in MATRIX_OPERATIONS or not all(self._owners(tensor) for tensor in operation.tensors):
+            return False
+        owners = tuple(dict.fromkeys(site for tensor in operation.tensors for site in self._owners(tensor)))
+        for tensor in _leaves(result):
+            self._derived[id(tensor)] = (weakref.ref(tensor), owners)
+        return True
 
     def _after(self, operation: "_Operation", result: Any) -> None:
         name, tensors = operation.name, operation.tensors
@@ -230,6 +251,8 @@ class Tracer(TorchFunctionMode):
             if operation.reader is not None:  # PReLU has a weight of its own
                 self._listen(operation.reader, result)
             self._activation(operation.nonlinearity, None, result, operation.origins[0], operation.slope, operation)
+            return
+        if operation.site is not None and self._derives(operation, result):
             return
         if operation.site is not None and _first(result) is not None:
             self._layer(operation, operation.site, result)
@@ -249,7 +272,7 @@ class Tracer(TorchFunctionMode):
         assert output is not None
         data = self._data(operation)
         past = 0
-        for _, origin in data:
+        for origin in (*operation.origins, *(origin for _, origin in data)):
             past |= origin.past
         continued = operation.name not in MATRIX_OPERATIONS and any(
             origin.site is site and origin.exact == "z" for _, origin in data
@@ -257,7 +280,8 @@ class Tracer(TorchFunctionMode):
         if not continued:
             self.sites.runs(site)
             self._note_inputs(operation, site, data, past)
-            past |= self._new_run(site)
+            if site.kind != "parameter" or operation.name in MATRIX_OPERATIONS:
+                past |= self._new_run(site)
         if operation.name in MATRIX_OPERATIONS and site.kind in ("other", "parameter"):
             site.kind = MATRIX_OPERATIONS[operation.name]
         self._measure_output(site, output, past, continued)
@@ -271,8 +295,11 @@ class Tracer(TorchFunctionMode):
     def _data(self, operation: "_Operation") -> list[tuple[Tensor, Origin]]:
         """What the layer reads besides its parameters; a tensor of unknown origin is an input of the network."""
         data = []
+        only_first = operation.name in STATEFUL  # running statistics and hidden states are no input
         for tensor, origin in zip(operation.tensors, operation.origins, strict=True):
-            if id(tensor) in self.sites.of_parameter:
+            if only_first and data:
+                break
+            if self._owners(tensor):
                 continue
             if not origin.past:
                 if not tensor.is_floating_point() and not operation.name.startswith("embedding"):
@@ -492,6 +519,8 @@ class Tracer(TorchFunctionMode):
             return
         sources = {id(origin.site): origin for origin in origins if origin.site is not None}
         only = next(iter(sources.values())) if len(sources) == 1 else Origin()
+        if name in ADDITIONS and len(sources) > 1 and all(origin.exact == "z" for origin in sources.values()):
+            only = max(sources.values(), key=lambda origin: origin.past)  # W x + U h: φ belongs to the last matrix
         for tensor in results:
             if not _in_place(name) and any(tensor is source for source in tensors):
                 continue  # the operation handed its input back, as dropout does in evaluation
