@@ -21,7 +21,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.diagnosis import limits
+from isometry.diagnosis import limits, words
 from isometry.diagnosis.finding import Cause
 from isometry.diagnosis.trunk import Trunk, column, norm_decades
 from isometry.history.run import Run
@@ -75,7 +75,7 @@ class PartKind(StrEnum):
     RESIDUAL = "residual sum"
     INSIDE = "inside"
     BETWEEN = "between"
-    UNSPLIT = "not recorded apart"
+    UNSPLIT = words.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +252,8 @@ def causes_of(gains: Iterable[Gain], architecture: Architecture) -> tuple[Cause,
         names = tuple(dict.fromkeys(layers[kind, activation]))
         amount = decades[kind, activation]
         name = f"{kind} of {activation}" if activation else kind
-        words = _words(kind, activation, decades=amount, layers=[architecture[layer] for layer in names])
-        found.append(Cause(name, round(amount, 6), words, names))
+        sentence = _words(kind, activation, decades=amount, layers=[architecture[layer] for layer in names])
+        found.append(Cause(name, round(amount, 6), sentence, names))
     return tuple(found)
 
 

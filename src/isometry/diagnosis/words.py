@@ -16,6 +16,10 @@ def decades(amount: float) -> str:
     return f"{amount:.2f}" if abs(amount) < 1 else f"{amount:.1f}"
 
 
+UNKNOWN = "not recorded apart"
+"""Name of the cause that holds what a run did not record in parts."""
+
+
 def share(amount: float) -> str:
     """``1/4,000,000`` for 6.6 decades, ``10^−45`` where that cannot be read any more."""
     if amount >= limits.READABLE.value:
@@ -58,7 +62,7 @@ def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:
     sign = -1.0 if lost else 1.0
     large = [cause for cause in causes if abs(cause.decades or 0.0) >= limits.LEADING.value * total]
     verb = "lost" if lost else "gained"
-    if not large:
+    if not large or any(cause.name == UNKNOWN for cause in large):
         return ""
     if any((cause.decades or 0.0) * sign < 0 for cause in large):
         parts = ", ".join(f"{cause.decades or 0.0:+.1f} {cause.name}".replace("-", "−") for cause in large)

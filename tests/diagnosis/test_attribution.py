@@ -1,0 +1,127 @@
+"""Parts of a backward gain add up to it, whatever was recorded, and name the cause that was put in."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isometry.diagnosis.attribution import PartKind, attribute, causes_of
+from isometry.diagnosis.trunk import trunks
+from isometry.network.architecture import Layer
+from tests.diagnosis.random_nets import random_net
+from tests.runs import make_run
+
+ROWS = np.arange(3)
+FLOAT64_ROUNDING = 1e-12
+"""Sums of a hundred logarithms of order 1, each exact to 1e-16."""
+
+
+def gains_of(run):
+    (trunk, *_) = trunks(run.architecture)
+    return attribute(run, trunk, rows=np.arange(len(run.history.steps)))
+
+
+def cause(run, name):
+    return sum(c.decades for c in causes_of(gains_of(run), run.architecture) if c.name == name)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    activation=st.sampled_from(["sigmoid", "tanh", "relu", "none"]),
+    sigma=st.floats(0.1, 5.0),
+    depth=st.integers(2, 12),
+    seed=st.integers(0, 1000),
+)
+def test_parts_add_up_to_the_gain(activation, sigma, depth, seed):
+    run = random_net(activation, sigma=sigma, depth=depth, width=16, seed=seed, recorded=3)
+    gains = gains_of(run)
+    assert len(gains) == depth
+    for gain in gains:
+        assert sum(part.decades for part in gain.parts) == pytest.approx(gain.decades, abs=FLOAT64_ROUNDING)
+    total = sum(c.decades for c in causes_of(gains, run.architecture))
+    rounded_to = 1e-5
+    assert total == pytest.approx(sum(gain.decades for gain in gains), abs=rounded_to)
+
+
+def test_glorot_sigmoid_is_flat_not_saturated():
+    run = random_net("sigmoid", depth=11, width=64)
+    # Eleven quarters; the spread of z takes a third of a decade, the weights nothing.
+    assert cause(run, "slope of sigmoid") == pytest.approx(11 * np.log10(0.25), abs=1e-5)
+    assert cause(run, "saturation of sigmoid") == pytest.approx(-0.33, abs=0.1)
+    assert abs(cause(run, "weight scale")) < 0.1
+
+
+def test_small_weights_before_relu_are_measured_against_he():
+    run = random_net("relu", depth=10, width=256, sigma=0.5 * 2**0.5)
+    # Nine hidden weights at half the critical scale and a head at 1 / √2 of it.
+    expected = 9 * np.log10(0.5) + np.log10(1 / 2**0.5)
+    assert cause(run, "weight scale") == pytest.approx(expected, abs=0.05)
+
+
+def test_wide_draws_saturate_tanh():
+    run = random_net("tanh", depth=10, sigma=5.0)
+    assert cause(run, "weight scale") > 6
+    assert cause(run, "saturation of tanh") < -4
+
+
+def test_what_was_not_recorded_stays_in_one_piece():
+    full = random_net("sigmoid", depth=4, recorded=3)
+    held = {
+        f"{signal}_{statistic}": full.history[signal, statistic]
+        for signal, statistic in full.history.columns
+        if signal == "delta"
+    }
+    run = make_run(layers=full.architecture.layers, **held)
+    for gain, known in zip(gains_of(run), gains_of(full), strict=True):
+        assert [part.kind for part in gain.parts] == [PartKind.UNSPLIT]
+        assert gain.decades == pytest.approx(known.decades, abs=FLOAT64_ROUNDING)
+
+
+def test_a_norm_layer_and_the_weights_before_it_are_one_cause():
+    layers = [
+        Layer("conv1", "conv", "Conv2d", fan_in=27, norm="bn1", inputs=("",)),
+        Layer("bn1", "norm", "BatchNorm2d", activation="relu", inputs=("conv1",)),
+        Layer("conv2", "conv", "Conv2d", fan_in=144, norm="bn2", inputs=("bn1",)),
+        Layer("bn2", "norm", "BatchNorm2d", activation="relu", inputs=("conv2",)),
+    ]
+    nan = np.nan
+    run = make_run(
+        layers=layers,
+        delta_rms=[1e-1, 2e-2, 5e-3, 1e-2],
+        delta_count=100,
+        activation_gradient_rms=[nan, 3e-2, nan, 1.5e-2],
+        activation_gradient_count=[0, 100, 0, 100],
+        input_gradient_rms=[nan, 1e-1, 3e-2, 5e-3],
+        input_gradient_count=[0, 100, 100, 100],
+        slope_rms=[nan, 0.7, nan, 0.7],
+        weight_rms=[0.2, 1.0, 0.1, 1.0],
+    )
+    (gain,) = gains_of(run)
+    assert (gain.lower, gain.upper) == ("conv1", "conv2")
+    assert sum(part.decades for part in gain.parts) == pytest.approx(np.log10(2), abs=FLOAT64_ROUNDING)
+    names = {found.name for found in causes_of([gain], run.architecture)}
+    assert "weights and normalisation" in names
+    assert "weight scale" not in names
+
+
+def test_a_residual_sum_is_one_part():
+    layers = [
+        Layer("stem", "linear", "Linear", fan_in=8, inputs=("",)),
+        Layer("a.fc", "linear", "Linear", fan_in=8, activation="relu", inputs=("stem",), branch="a.add"),
+        Layer("a.add", "sum", "add", inputs=("a.fc", "stem")),
+        Layer("b.fc", "linear", "Linear", fan_in=8, activation="relu", inputs=("a.add",), branch="b.add"),
+        Layer("b.add", "sum", "add", inputs=("b.fc", "a.add")),
+        Layer("head", "linear", "Linear", fan_in=8, inputs=("b.add",), output=True),
+    ]
+    run = make_run(
+        layers=layers,
+        delta_rms=[4.0, 0.1, 2.0, 0.1, 1.0, 1.0],
+        delta_count=64,
+        input_gradient_rms=[np.nan, 4.0, np.nan, 2.0, np.nan, 1.0],
+        input_gradient_count=64,
+        weight_rms=0.3,
+    )
+    gains = gains_of(run)
+    assert [(gain.lower, gain.upper) for gain in gains] == [("stem", "a.add"), ("a.add", "b.add"), ("b.add", "head")]
+    assert [part.kind for part in gains[0].parts] == [PartKind.RESIDUAL]
+    assert gains[0].decades == pytest.approx(np.log10(2), abs=FLOAT64_ROUNDING)
