@@ -7,7 +7,6 @@ import typer
 
 from isometry import api
 from isometry.cli.verdict import FailOn, exit_code, print_json, print_verdict
-from isometry.report.json import document
 
 __all__ = ["diagnose"]
 
@@ -29,7 +28,7 @@ def diagnose(
     """
     diagnosis = api.diagnose(run, only=only)
     if as_json:
-        print_json(document(diagnosis))
+        print_json(diagnosis.to_dict())
     else:
         print_verdict(diagnosis, closing=[("next", f"isometry report {run}")])
     raise typer.Exit(exit_code(diagnosis, fail_on))

@@ -14,7 +14,6 @@ from isometry.adapters.script import ScriptOutcome, run_script
 from isometry.cli.verdict import FailOn, exit_code, print_json, print_verdict
 from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError
-from isometry.report.json import document
 
 __all__ = ["run"]
 
@@ -77,7 +76,7 @@ def run(
     diagnosis = api.diagnose(here)
     report = api.report(diagnosis, here / "report.html") if write_report else None
     if as_json:
-        print_json(document(diagnosis), stream=output)
+        print_json(diagnosis.to_dict(), stream=output)
     else:
         print(file=output)
         print_verdict(diagnosis, closing=_closing(diagnosis, here, report), stream=output)

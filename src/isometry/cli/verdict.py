@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import IO, Any
 
 from isometry.diagnosis.finding import Diagnosis, Severity
+from isometry.report.json import strict
 from isometry.report.text import diagnosis_text, wants_colour
 
 __all__ = ["FailOn", "exit_code", "print_json", "print_verdict"]
@@ -42,4 +43,5 @@ def print_verdict(
 
 def print_json(document: Any, *, stream: IO[str] | None = None) -> None:
     """One JSON document on a stream that carries nothing else."""
-    print(json.dumps(document, indent=2, allow_nan=False), file=stream or sys.stdout, flush=True)
+    text = json.dumps(strict(document), ensure_ascii=False, allow_nan=False, indent=2)
+    print(text, file=stream or sys.stdout, flush=True)
