@@ -26,7 +26,7 @@ TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "erf", "hardtanh", "hardsi
 
 
 def _normal_density(z: Floats) -> Floats:
-    return np.asarray(np.exp(-0.5 * z * z) / sqrt(2 * pi))
+    return np.asarray(np.exp(-0.5 * z * z) / sqrt(2 * pi), dtype=np.float64)
 
 
 _error_function = np.vectorize(erf, otypes=[np.float64])
@@ -37,18 +37,18 @@ def _normal_share(z: Floats) -> Floats:
 
 
 def _logistic(z: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * z)))
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * z)), dtype=np.float64)
 
 
 def _gelu_tanh(z: Floats) -> Floats:
     inner = sqrt(2 / pi) * (z + 0.044715 * z**3)
     steepness = sqrt(2 / pi) * (1 + 3 * 0.044715 * z * z)
-    return 0.5 * (1 + np.tanh(inner)) + 0.5 * z * (1 - np.tanh(inner) ** 2) * steepness
+    return np.asarray(0.5 * (1 + np.tanh(inner)) + 0.5 * z * (1 - np.tanh(inner) ** 2) * steepness, dtype=np.float64)
 
 
 def _mish(z: Floats) -> Floats:
     bent = np.tanh(np.logaddexp(0, z))
-    return bent + z * (1 - bent * bent) * _logistic(z)
+    return np.asarray(bent + z * (1 - bent * bent) * _logistic(z), dtype=np.float64)
 
 
 SLOPES: dict[str, Callable[[Floats], Floats]] = {
@@ -115,5 +115,5 @@ def reference_slope(activation: str) -> float | None:
     if activation in TWO_SIDED and activation != "relu6":
         return float(np.abs(slope(activation, 0.0)))
     # Midpoints avoid the kinks at 0, 3 and 6; beyond 12 the density is below 1e-31.
-    z: Floats = (np.arange(-120_000, 120_000) + 0.5) * 1e-4
+    z = np.asarray((np.arange(-120_000, 120_000) + 0.5) * 1e-4, dtype=np.float64)
     return float(np.sqrt(np.sum(slope(activation, z) ** 2 * _normal_density(z)) * 1e-4))
