@@ -81,7 +81,7 @@ class History:
             events: by kind; each needs its ``step``
         """
         steps = np.asarray(steps, dtype=np.int64)
-        arrays = {key: _frozen(np.asarray(array, dtype=np.float64)) for key, array in columns.items()}
+        arrays = {key: _frozen(np.array(array, dtype=np.float64)) for key, array in columns.items()}
         for (signal, statistic), array in arrays.items():
             if array.ndim != 2 or len(array) != len(steps):
                 raise ValueError(f"{signal} {statistic}: shape {array.shape} instead of ({len(steps)}, layers)")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from isometry.history.history import History
+from isometry.history.record import plain
 from isometry.network.architecture import Architecture
 from isometry.shown import Shown
 
@@ -52,10 +53,13 @@ class Run(Shown):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": "isometry/run-summary/1",
-            **self.summary(),
-            "provenance": self.provenance,
-            "architecture": self.architecture.to_dict(),
-            "columns": [list(column) for column in self.history.columns],
-        }
+        told: dict[str, Any] = plain(
+            {
+                "schema": "isometry/run-summary/1",
+                **self.summary(),
+                "provenance": self.provenance,
+                "architecture": self.architecture.to_dict(),
+                "columns": self.history.columns,
+            }
+        )
+        return told
