@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "decades", "per_layer", "share", "span", "times"]
+__all__ = ["because", "decades", "per_layer", "sentence", "share", "span", "times"]
 
 
 def decades(amount: float) -> str:
@@ -41,17 +41,23 @@ def span(names: Sequence[str]) -> str:
 
 
 def per_layer(names: Sequence[str], steps: NDArray[np.float64], verb: str) -> str:
-    """``fc3 … fc8 each lose 0.60 decades``, or where they differ much, what they lose together and which most."""
+    """``layers fc3 … fc8 each lose 0.60 decades``; where they differ much, what they lose together, and which most."""
     middle = float(np.median(steps))
     if len(names) == 1:
-        return f"{names[0]} {verb}s {decades(float(steps[0]))} decades"
+        return f"layer {names[0]} {verb}s {decades(float(steps[0]))} decades"
     if np.abs(steps - middle).max() <= limits.EVEN.value * abs(middle):
-        return f"{span(names)} each {verb} {decades(middle)} decades"
+        return f"layers {span(names)} each {verb} {decades(middle)} decades"
     most = int(np.argmax(steps))
     return (
-        f"{span(names)} {verb} {decades(float(steps.sum()))} decades together, "
+        f"layers {span(names)} {verb} {decades(float(steps.sum()))} decades together, "
         f"{decades(float(steps[most]))} of them at {names[most]}"
     )
+
+
+def sentence(*parts: str) -> str:
+    """The parts that say something, joined by semicolons, with a capital letter in front."""
+    text = "; ".join(part for part in parts if part)
+    return text[:1].upper() + text[1:]
 
 
 def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:

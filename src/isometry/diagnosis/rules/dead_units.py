@@ -21,7 +21,7 @@ SEEN = (Signal.ACTIVATION, "seen")
 LATE_SHARE = 4
 
 
-@rule("A101", problem="dead_units", reads=[DEAD, UNITS, SEEN], confidence=0.9)
+@rule("A101", problem="dead_units", reads=[], confidence=0.9)
 def dead_units(run: Run) -> Iterable[Finding]:
     """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they never learn.
 
@@ -34,6 +34,8 @@ def dead_units(run: Run) -> Iterable[Finding]:
 
     Sources: Lu et al. 2019 (dying ReLU); Hanley & Lippman-Hand 1983 for the rule of three.
     """
+    if any(name not in run.history for name in (DEAD, UNITS, SEEN)):
+        raise NotRecorded("no rectifier whose units were watched")
     rows = sampled_rows(run)
     units, seen = (column(run, *name, rows=rows) for name in (UNITS, SEEN))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -57,10 +57,10 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
     steps = -np.diff(decades[highest : lowest + 1])
     stretch = steepest_stretch(steps)
     reason = words.because(causes, total, lost=False) or f"{words.decades(total)} are gained in all"
-    start = "At first " * receded + words.per_layer(names[stretch], steps[stretch], "gain")
+    start = "at first " * receded + words.per_layer(names[stretch], steps[stretch], "gain")
     yield Finding(
         severity=_severity(run, early=early, late=late),
-        summary=f"{start}; {reason}" + "; later the profile is level" * receded,
+        summary=words.sentence(start, reason, "later the profile is level" * receded),
         layers=tuple(
             name
             for name, height in zip(found.names[:lowest], decades[:lowest] - decades[lowest], strict=True)

@@ -24,7 +24,7 @@ EARLY_ROWS = 8
 LATE_SHARE = 4
 
 
-@rule("A201", problem="saturated_activation", reads=[SATURATED], confidence=0.9)
+@rule("A201", problem="saturated_activation", reads=[], confidence=0.9)
 def saturated_activation(run: Run) -> Iterable[Finding]:
     """Most of a layer's units sit where their nonlinearity is flat, so neither signal nor gradient comes through.
 
@@ -38,6 +38,8 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
 
     Sources: Glorot & Bengio 2010, section 3; LeCun et al. 1998.
     """
+    if SATURATED not in run.history:
+        raise NotRecorded("no nonlinearity that saturates on both sides")
     rows = sampled_rows(run)
     share = column(run, *SATURATED, rows=rows)
     recorded = np.flatnonzero(~np.isnan(share).all(axis=0))

@@ -103,13 +103,11 @@ def _summary(
     steps = np.diff(decades[lowest : highest + 1])
     stretch = steepest_stretch(steps)
     total = float(decades[highest] - decades[lowest])
-    parts = [
-        "At first " * recovered + words.per_layer(names[lowest:highest][stretch], steps[stretch], "lose"),
+    return words.sentence(
+        "at first " * recovered + words.per_layer(names[lowest:highest][stretch], steps[stretch], "lose"),
         words.because(causes, total, lost=True) or f"{words.decades(total)} are lost in all",
-    ]
-    if recovered:
-        parts.append("later the profile is level")
-    return "; ".join(parts)
+        "later the profile is level" * recovered,
+    )
 
 
 def _first_step(run: Run, found: Profile) -> int:
