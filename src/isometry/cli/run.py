@@ -4,7 +4,7 @@ import os
 import sys
 from itertools import count
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -83,7 +83,7 @@ def run(
     raise typer.Exit(outcome.exit_code or exit_code(diagnosis, fail_on))
 
 
-def _stdout_for_json() -> IO[str]:
+def _stdout_for_json() -> TextIO:
     """Real standard output, for us alone: whatever else writes there, C code and children too, writes to stderr now."""
     sys.stdout.flush()
     ours = os.dup(1)

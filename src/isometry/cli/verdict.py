@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import IO, Any
+from typing import Any, TextIO
 
 from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.report.json import strict
@@ -32,16 +32,16 @@ def exit_code(diagnosis: Diagnosis, fail_on: FailOn) -> int:
 
 
 def print_verdict(
-    diagnosis: Diagnosis, *, closing: Sequence[tuple[str, str]] = (), stream: IO[str] | None = None
+    diagnosis: Diagnosis, *, closing: Sequence[tuple[str, str]] = (), stream: TextIO | None = None
 ) -> None:
     """The diagnosis in words."""
-    stream = sys.stdout if stream is None else stream
+    stream = stream or sys.stdout
     text = diagnosis_text(diagnosis, colour=wants_colour(stream), closing=closing)
     encoding = stream.encoding or "utf-8"  # a terminal that cannot show a sign shows a question mark, no trace
     print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
-def print_json(document: Any, *, stream: IO[str] | None = None) -> None:
+def print_json(document: Any, *, stream: TextIO | None = None) -> None:
     """One JSON document on a stream that carries nothing else."""
     text = json.dumps(strict(document), ensure_ascii=False, allow_nan=False, indent=2)
     print(text, file=stream or sys.stdout, flush=True)

@@ -1,0 +1,135 @@
+"""``isometry run``: the script is left alone, and what was seen is said."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import isometry as library
+from tests.cli.conftest import SCRIPTS, Ended, Recorded, run_process
+
+TRAINS = str(SCRIPTS / "trains.py")
+Call = Callable[..., Ended]
+
+
+def test_sick_training_ends_with_one_and_a_verdict(sick: Recorded) -> None:
+    assert sick.ended.code == 1
+    script, _, verdict = sick.ended.out.partition("\n\n")
+    assert script == "epoch 0 json False\nepoch 1 json False"
+    assert "vanishing gradient" in verdict
+    assert "report  runs/trains-1/report.html" in verdict
+    assert sick.ended.err == f"isometry  watching {TRAINS}  ·  runs/trains-1\n"
+    assert "<html" in (sick.folder / "report.html").read_text()
+
+
+def test_run_knows_its_command_and_every_step(sick: Recorded) -> None:
+    run = library.load(sick.folder)
+    assert run.provenance["command"] == [TRAINS]
+    assert run.history.total_steps == 20
+    assert list(run.history.steps) == list(range(20))
+    assert run.history.end is not None
+    assert run.history.end["ending"] == "finished"
+
+
+@pytest.mark.slow
+def test_json_stands_alone_on_stdout(isometry: Call) -> None:
+    ended = isometry("run", "--json", "--no-report", "--fail-on", "never", TRAINS, "--json", "--end", "prints")
+    document = json.loads(ended.out)
+    assert document["schema"] == "isometry/diagnosis/1"
+    assert "vanishing_gradient" in {finding["problem"] for finding in document["findings"]}
+    assert ended.code == 0
+    for line in ("epoch 1 json True", "past Python", "from a child"):
+        assert line in ended.err
+
+
+@pytest.mark.slow
+def test_failing_script_keeps_traceback_and_run(isometry: Call, tmp_path: Path) -> None:
+    ended = isometry("run", TRAINS, "--end", "fails")
+    plain = run_process(sys.executable, TRAINS, "--end", "fails", cwd=tmp_path)
+    assert ended.code == plain.code == 1
+    assert ended.err.splitlines()[1:] == plain.err.splitlines()
+    assert "vanishing gradient" in ended.out
+    end = library.load(tmp_path / "runs" / "trains-1").history.end
+    assert end is not None
+    assert end["ending"].startswith("exception: RuntimeError")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("end", "code"), [("leaves", 3), ("interrupted", 130), ("vanishes", 9)])
+def test_exit_code_is_the_scripts_and_the_run_is_kept(isometry: Call, tmp_path: Path, end: str, code: int) -> None:
+    assert isometry("run", TRAINS, "--end", end).code == code
+    assert library.load(tmp_path / "runs" / "trains-1").history.total_steps == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_a_data_loader_leave_the_run_alone(isometry: Call, tmp_path: Path, method: str) -> None:
+    ended = isometry("run", TRAINS, "--epochs", "1", "--workers", method)
+    assert ended.out.count("vanishing gradient") == 1
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["trains-1"]
+    assert library.load(tmp_path / "runs" / "trains-1").history.total_steps == 10
+
+
+@pytest.mark.slow
+def test_forked_child_neither_records_nor_reports(isometry: Call, tmp_path: Path) -> None:
+    ended = isometry("run", TRAINS, "--end", "forks")
+    assert ended.out.count("vanishing gradient") == 1
+    assert library.load(tmp_path / "runs" / "trains-1").history.total_steps == 20
+
+
+@pytest.mark.slow
+def test_examples_of_the_same_network_differ_in_the_verdict(isometry: Call) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    sick = isometry("run", "--json", str(examples / "deep_sigmoid.py"), "--epochs", "3")
+    healthy = isometry("run", "--json", str(examples / "deep_relu.py"), "--epochs", "3")
+    assert "vanishing_gradient" in {finding["problem"] for finding in json.loads(sick.out)["findings"]}
+    assert json.loads(healthy.out)["healthy"], healthy.out
+    assert (sick.code, healthy.code) == (1, 0)
+
+
+def test_script_without_a_framework_is_told_so(isometry: Call, tmp_path: Path) -> None:
+    ended = isometry("run", str(SCRIPTS / "leaves.py"), "plainly")
+    assert ended.code == 2
+    assert ended.out == "leaving plainly\nexit handler\n"
+    assert "the script never used torch" in ended.err
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_its_own_failure_comes_before_ours(isometry: Call) -> None:
+    assert isometry("run", str(SCRIPTS / "leaves.py"), "three").code == 3
+
+
+@pytest.mark.slow
+def test_script_that_trains_nothing_is_told_so(isometry: Call) -> None:
+    ended = isometry("run", str(SCRIPTS / "no_training.py"))
+    assert ended.code == 2
+    assert "no training step was seen" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "missing.py"), "There is no file missing.py"),
+        (("run", "."), ". is a folder"),
+        (("run", "-m", "no.such.module"), "There is no module no.such.module"),
+        (("run", "--out", "/proc/run", TRAINS), "cannot be made"),
+        (("run", "--out", str(SCRIPTS), TRAINS), "exists and is not empty"),
+        (("run", "--bogus", TRAINS), "No such option: --bogus"),
+        (("run", "--budget", "7", TRAINS), "--budget"),
+        (("run",), "Missing argument 'SCRIPT'"),
+    ],
+)
+def test_misuse_is_one_message(command: Call, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    ended = command(*arguments)
+    assert ended.code == 2
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_second_run_gets_a_folder_of_its_own(isometry: Call, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "leaves-1").mkdir(parents=True)
+    assert "runs/leaves-2" in isometry("run", str(SCRIPTS / "leaves.py"), "zero").err
