@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ WINDOW_BYTES = 32 * 2**20
 """So much of a steps file is mapped at a time: pages that were looked at count as memory in use until let go."""
 LARGEST_DOCUMENT = 2**28
 """Longest run.json or header line that is read at all. [bytes]"""
+LARGEST_EVENT = 2**26
+"""Longest line of events that is taken for one. [bytes]"""
+LARGEST_GAP = 2**26
+"""After so much without one sound record nothing more is looked for: a sparse file can claim any size. [bytes]"""
 STEPS_NAME = re.compile(r"steps-\d{1,6}(-\d{1,6})?\.bin")
 
 
@@ -51,8 +56,7 @@ def open_run(folder: Path | str) -> Run:
     if damaged_lines:
         notes.append(f"events.jsonl: {damaged_lines} lines are damaged and were left out.")
     history = _history(architecture, tables, scalars, events, notes)
-    provenance = document.get("provenance")
-    return Run(architecture, history, provenance if isinstance(provenance, dict) else {}, folder)
+    return Run(architecture, history, document["provenance"], folder)
 
 
 def _history(
@@ -103,27 +107,29 @@ class _Table:
         except HeaderError as fault:
             raise NotRecorded(f"{path}: {fault}. The file is damaged or no steps file; {_REMEDY}") from None
         records = max(0, path.stat().st_size - len(line)) // layout.record_bytes
-        sound = np.zeros(records, dtype=bool)
-        steps = np.zeros(records, dtype=np.int64)
+        rows, steps = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         given = np.zeros(layout.given_bytes, dtype=np.uint8)
+        silent = 0
         for start, window in _windows(path, layout.dtype, len(line), records):
-            stop = start + len(window)
-            sound[start:stop] = _are_sound(window)
-            steps[start:stop] = window["step"]
-            given |= np.bitwise_or.reduce(window["given"][sound[start:stop]], axis=0, initial=0)
+            sound = np.flatnonzero(_are_sound(window))
+            silent = 0 if len(sound) else silent + window.nbytes
+            if silent > LARGEST_GAP and silent > 100 * layout.record_bytes:
+                break
+            rows.append(start + sound)
+            steps.append(window["step"][sound].astype(np.int64))
+            given |= np.bitwise_or.reduce(window["given"][sound], axis=0)
+        found = np.concatenate(rows)
+        lost_at_end = records - 1 - (int(found[-1]) if len(found) else -1)
         bits = np.unpackbits(given, bitorder="little")
-        damaged = int(records - sound.sum())
-        if records and not sound[-1]:
-            damaged -= 1  # the tail of a killed run
         return cls(
             path=path,
             layout=layout,
             offset=len(line),
-            rows=np.flatnonzero(sound),
-            steps=steps[sound],
+            rows=found,
+            steps=np.concatenate(steps),
             given=tuple(column for column, bit in zip(layout.columns, bits, strict=False) if bit),
             records=records,
-            damaged=damaged,
+            damaged=records - len(found) - (lost_at_end == 1),  # one lost at the end is the tail of a killed run
         )
 
     def read_into(self, target: Floats, column: Column, architecture: Architecture) -> None:
@@ -193,7 +199,7 @@ def _document(folder: Path) -> dict[str, Any]:
     except OSError as fault:
         raise NotRecorded(f"{path}: cannot be read ({fault.strerror}). Look at its permissions.") from None
     try:
-        document = json.loads(text)
+        document = restored(json.loads(text))
     except (ValueError, RecursionError):
         raise NotRecorded(f"{path}: {len(text)} bytes that are no JSON. {_REMEDY.capitalize()}") from None
     schema = document.get("schema") if isinstance(document, dict) else None
@@ -203,8 +209,10 @@ def _document(folder: Path) -> dict[str, Any]:
         raise NotRecorded(
             f"{path}: its schema is {schema}, and this isometry reads {RUN_SCHEMA}. Upgrade isometry to read the run."
         )
-    restored_document: dict[str, Any] = restored(document)
-    return restored_document
+    if not isinstance(document.get("provenance"), dict):
+        raise NotRecorded(f"{path}: holds no provenance. {_REMEDY.capitalize()}")
+    checked: dict[str, Any] = document
+    return checked
 
 
 def _file_names(document: dict[str, Any], folder: Path) -> list[str]:
@@ -250,7 +258,7 @@ def _architecture(data: Any, path: Path) -> Architecture:
         raise NotRecorded(f"{path}: its architecture does not describe layers. {_REMEDY.capitalize()}")
     if len(set(architecture.names)) != len(architecture):
         raise NotRecorded(f"{path}: its architecture names a layer twice. {_REMEDY.capitalize()}")
-    if not isinstance(architecture.model, str) or not isinstance(architecture.framework, str):
+    if not all(isinstance(text, str) for text in (architecture.model, architecture.framework, *architecture.notes)):
         raise NotRecorded(f"{path}: its architecture names no model. {_REMEDY.capitalize()}")
     return architecture
 
@@ -285,7 +293,7 @@ def _read_events(path: Path) -> tuple[dict[str, Series], dict[str, list[dict[str
         return {}, {}, 0
     try:
         with path.open("rb") as stream:
-            for line in iter(lambda: stream.readline(LARGEST_DOCUMENT), b""):
+            for line in iter(lambda: stream.readline(LARGEST_EVENT), b""):
                 entry = _event(line)
                 if entry is None:
                     damaged += line.endswith(b"\n")
@@ -309,7 +317,8 @@ def _event(line: bytes) -> dict[str, Any] | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
         return None
     if entry["event"] != "scalars":
-        return entry if _is_step(entry.get("step")) else None
+        sound = _is_step(entry.get("step")) and all(map(_is_of_its_kind, entry.items()))
+        return entry if sound else None
     steps, values = entry.get("steps"), entry.get("values")
     sound = (
         isinstance(entry.get("name"), str)
@@ -320,6 +329,51 @@ def _event(line: bytes) -> dict[str, Any] | None:
         and all(isinstance(value, int | float) for value in values)
     )
     return entry if sound else None
+
+
+_KINDS: dict[str, type | UnionType] = {
+    "words": str,
+    "layer": str,
+    "signal": str,
+    "direction": str,
+    "kind": str,
+    "name": str,
+    "ending": str,
+    "producer": bool,
+    "classes": int,
+    "steps": int,
+    "recorded": int,
+    "lowest": int,
+    "zeros": int,
+    "nan": int,
+    "inf": int,
+    "lr": float | int,
+    "cost": float | int,
+    "elapsed": float | int,
+    "parameters": list,
+    "counts": list,
+    "rms": list,
+    "targets": dict,
+    "outputs": dict,
+}
+"""What the fields that this version knows must hold, if anything; whoever reads an event may rely on it."""
+
+
+def _is_of_its_kind(item: tuple[str, Any]) -> bool:
+    name, value = item
+    if value is None or name not in _KINDS:
+        return True
+    if name == "counts":
+        return isinstance(value, list) and all(isinstance(entry, int) and entry >= 0 for entry in value)
+    if name == "parameters":
+        return isinstance(value, list) and all(
+            isinstance(entry, str)
+            or (isinstance(entry, dict) and all(isinstance(text, str) for text in entry.values()))
+            for entry in value
+        )
+    if name == "rms":
+        return isinstance(value, list) and all(isinstance(entry, int | float | None) for entry in value)
+    return isinstance(value, _KINDS[name])
 
 
 def _is_step(value: object) -> bool:
