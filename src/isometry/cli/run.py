@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -33,7 +35,7 @@ def run(
         ),
     ] = None,
     budget: Annotated[
-        float, typer.Option("--budget", min=0, max=1, help="Greatest share of step time that watching may cost.")
+        float, typer.Option("--budget", min=1e-4, max=1, help="Greatest share of step time that watching may cost.")
     ] = 0.01,
     every: Annotated[
         int | None,
@@ -73,8 +75,9 @@ def run(
         raise typer.Exit(outcome.exit_code or NOTHING_SEEN)
 
     here = folder if Path.cwd() == start else absolute
-    diagnosis = api.diagnose(here)
-    report = api.report(diagnosis, here / "report.html") if write_report else None
+    with _at_work("isometry  diagnosing …"):
+        diagnosis = api.diagnose(here)
+        report = api.report(diagnosis, here / "report.html") if write_report else None
     if as_json:
         print_json(diagnosis.to_dict(), stream=output)
     else:
@@ -150,6 +153,19 @@ def _closing(diagnosis: Diagnosis, folder: Path, report: Path | None) -> list[tu
     worst = next(iter(diagnosis.findings), None)
     closing.append(("next", f"isometry rules {worst.code}" if worst else f"isometry report {folder} -o gradients.pdf"))
     return closing
+
+
+@contextmanager
+def _at_work(words: str) -> Iterator[None]:
+    """A line on the terminal for as long as it takes, then gone; nothing where stderr is a file or a pipe."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(words, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r" + " " * len(words) + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _say(words: str) -> None:

@@ -1,0 +1,68 @@
+"""Writes the pages that come from the code: one for each rule. ``make docs`` runs it.
+
+The pages are kept in the repository, so that they can be read there; a test says when they are out of date.
+"""
+
+import sys
+from pathlib import Path
+
+from isometry.diagnosis.rule import Rule, rules
+
+DOCS = Path(__file__).parent
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page: its path under ``docs/`` and its text."""
+    own = [rule for rule in rules() if rule.judge.__module__.startswith("isometry.")]
+    generated = {Path("rules") / f"{rule.code}.md": _rule(rule) for rule in own}
+    return generated | {Path("rules") / "README.md": _index(own)}
+
+
+def _rule(rule: Rule) -> str:
+    title, _, body = rule.doc.partition("\n")
+    reads = ", ".join(f"`{signal}` {statistic}" for signal, statistic in rule.reads)
+    return "\n".join(
+        [
+            f"# {rule.code}: {rule.name}",
+            "",
+            f"*{title}*",
+            "",
+            body.strip(),
+            "",
+            "| | |",
+            "| --- | --- |",
+            f"| problem | `{rule.problem}` |",
+            f"| confidence | {rule.confidence:.2f} |",
+            f"| reads | {reads or 'curves and events alone'} |",
+            f"| source | `{_source(rule)}` |",
+            "",
+            f"Shown by `isometry rules {rule.code}`.",
+            "",
+        ]
+    )
+
+
+def _index(known: list[Rule]) -> str:
+    rows = [
+        f"| [{rule.code}]({rule.code}.md) | `{rule.problem}` | {rule.doc.partition(chr(10))[0]} |" for rule in known
+    ]
+    return "\n".join(["# Rules", "", "| code | problem | what it means |", "| --- | --- | --- |", *rows, ""])
+
+
+def _source(rule: Rule) -> str:
+    return f"src/{rule.judge.__module__.replace('.', '/')}.py"
+
+
+def main() -> int:
+    generated = pages()
+    for stale in set((DOCS / "rules").glob("*.md")) - {DOCS / path for path in generated}:
+        stale.unlink()
+    for path, text in generated.items():
+        (DOCS / path).parent.mkdir(exist_ok=True)
+        (DOCS / path).write_text(text, encoding="utf-8")
+    print(f"{len(generated)} pages written to {DOCS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
