@@ -57,6 +57,9 @@ class _Unmeasured:
     def forward(self, site: Site, signal: Signal, row: measure.Row, *, again: bool = False) -> None:
         """Nothing is measured."""
 
+    def distribution(self, site: Site, signal: Signal, tensor: Tensor) -> None:
+        """Nothing is measured."""
+
     def extra(self, site: Site, signal: Signal, statistic: str, value: float | Tensor) -> None:
         """Nothing is measured."""
 

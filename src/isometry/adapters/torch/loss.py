@@ -115,7 +115,8 @@ def where_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | None:
 
 
 def _graph(loss: Tensor) -> list[Any]:
-    stack, seen = [loss.grad_fn], {}
+    stack: list[Any] = [loss.grad_fn]
+    seen: dict[int, Any] = {}
     while stack and len(seen) < WALK_AT_MOST:
         node = stack.pop()
         if node is None or id(node) in seen:

@@ -4,7 +4,9 @@ Sums run in float64. On the CPU a row is a tuple of floats; elsewhere it stays a
 costs one copy to the host, however many layers there are.
 """
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,17 @@ from torch import Tensor
 
 from isometry.network.signals import MOMENTS
 
-__all__ = ["Row", "greatest_per_unit", "measurable", "row", "rows_to_host", "share", "spread"]
+__all__ = [
+    "Row",
+    "greatest_per_unit",
+    "magnitudes",
+    "measurable",
+    "row",
+    "row_of_step_slope",
+    "rows_to_host",
+    "share",
+    "spread",
+]
 
 Row = tuple[float, ...] | Tensor
 """The eight ``MOMENTS`` of one tensor."""
@@ -66,8 +78,8 @@ def _row_on_cpu(flat: Tensor) -> Row:
     if variance < CENTRE_BELOW * squares / count:
         centred = values - mean
         variance = torch.dot(centred, centred).item() / count
-    low, high = torch.aminmax(values)
-    zeros = count - int(torch.count_nonzero(flat))
+    low, high = torch.aminmax(flat)
+    zeros = count - int(np.count_nonzero(flat.bool().numpy()))  # 6 to 17 times as fast as torch's own count
     return (
         float(count),
         mean,
@@ -134,9 +146,34 @@ def spread(tensor: Tensor) -> float | Tensor:
         return float("nan")
     values = tensor.detach().reshape(samples, -1)
     values = values.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
-    centred = values - values.mean(0)
-    result = centred.square_().mean().sqrt()
-    return result.item() if tensor.device.type == "cpu" else result
+    mean = values.mean(0)
+    if tensor.device.type == "cpu":
+        flat = values.reshape(-1)
+        squares = torch.dot(flat, flat).item()
+        left = squares - samples * torch.dot(mean, mean).item()
+        if left > CENTRE_BELOW * squares:
+            return math.sqrt(left / values.numel())
+        return float((values - mean).square_().mean().sqrt())
+    return (values - mean).square_().mean().sqrt()
+
+
+def row_of_step_slope(activation: Row) -> Row:
+    """Moments of ReLU's slope, which is 1 where its output is not 0, from the moments of that output."""
+    values = activation if isinstance(activation, Tensor) else np.asarray(activation)
+    count, _, _, _, _, zeros, nan, _ = values
+    active = (count - zeros - nan) / count
+    nothing = 0.0 * count
+    row = (
+        count,
+        active,
+        (active * (1 - active)) ** 0.5,
+        active**0.5,
+        1.0 * (active > 0),
+        zeros + nan,
+        nothing,
+        nothing,
+    )
+    return torch.stack(row) if isinstance(activation, Tensor) else tuple(float(value) for value in row)
 
 
 def greatest_per_unit(tensor: Tensor, unit: int) -> Tensor:
@@ -144,6 +181,32 @@ def greatest_per_unit(tensor: Tensor, unit: int) -> Tensor:
     others = [dimension for dimension in range(tensor.dim()) if dimension != unit % tensor.dim()]
     values = tensor.detach()
     return values.amax(dim=others) if others else values
+
+
+LARGEST_SAMPLE = 2**18
+"""Elements of a tensor that go into a histogram; of larger ones every n-th does."""
+
+
+def magnitudes(tensor: Tensor) -> dict[str, Any]:
+    """Histogram of log2 |x|: bin i counts 2^(lowest+i) ≤ |x| < 2^(lowest+i+1); zeros, NaN and Inf apart."""
+    values = tensor.detach().reshape(-1)
+    stride = -(-values.numel() // LARGEST_SAMPLE)
+    values = values[::stride]
+    wide = values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+    finite = torch.isfinite(wide)
+    exponents = torch.frexp(wide[finite & (wide != 0)])[1].cpu()
+    lowest = int(exponents.min()) - 1 if len(exponents) else 0
+    counts = torch.bincount(exponents - 1 - lowest).tolist() if len(exponents) else []
+    nan = int(torch.isnan(wide).sum())
+    infinite = len(wide) - int(finite.sum()) - nan
+    return {
+        "lowest": lowest,
+        "counts": counts,
+        "zeros": len(wide) - len(exponents) - nan - infinite,
+        "nan": nan,
+        "inf": infinite,
+        "stride": stride,
+    }
 
 
 def share(condition: Tensor) -> float | Tensor:

@@ -80,7 +80,7 @@ def _patch() -> None:
 
     torch.autograd.backward = watched_backward
     torch.autograd.grad = watched_grad
-    torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign]
+    torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign, assignment]
 
 
 def _restore() -> None:
@@ -101,7 +101,7 @@ def find_whole(module: nn.Module) -> nn.Module:
             if candidate is module or not isinstance(candidate, nn.Module) or isinstance(candidate, nn.DataParallel):
                 continue
             parts = list(candidate.modules())
-        except Exception:  # noqa: BLE001, S112  a half-built or lazy object of somebody else
+        except Exception:  # noqa: BLE001  a half-built or lazy object of somebody else
             continue
         if len(parts) > most and any(part is module for part in parts):
             best, most = candidate, len(parts)

@@ -63,8 +63,11 @@ class ActiveUnits:
 class Recording:
     """The rows of one step, in the order in which they came."""
 
-    def __init__(self, step: int, signals: frozenset[Signal], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, step: int, signals: frozenset[Signal], failed: Callable[[Exception], None], *, distributions: bool = False
+    ) -> None:
         self.step = step
+        self.distributions: dict[tuple[Site, Signal], dict[str, Any]] | None = {} if distributions else None
         self.signals = signals
         self.failed = failed
         self.open = True
@@ -93,6 +96,11 @@ class Recording:
                     break
         self.entries.append((self.passes, site, signal, site.calls, row))
 
+    def distribution(self, site: Site, signal: Signal, tensor: Tensor) -> None:
+        """Keep the histogram of a layer's first run, on the few steps that have histograms."""
+        if self.distributions is not None and (site, signal) not in self.distributions:
+            self.distributions[site, signal] = measure.magnitudes(tensor)
+
     def extra(self, site: Site, signal: Signal, statistic: str, value: float | Tensor) -> None:
         self.extras.append((self.passes, site, signal, statistic, value))
 
@@ -119,7 +127,9 @@ class Recording:
                 self.heard.add(passed)
                 if measure.measurable(gradient):
                     self.entries.append((passed, site, signal, call, measure.row(gradient)))
-            except Exception as fault:
+                    if signal is Signal.DELTA:
+                        self.distribution(site, signal, gradient)
+            except Exception as fault:  # noqa: BLE001  promise: watching never stops training
                 self.failed(fault)
             self.seconds += perf_counter() - started
 
@@ -135,7 +145,7 @@ class Recording:
 
     def reduce(
         self, order: list[Site], units: dict[Site, ActiveUnits], scale: float
-    ) -> tuple[dict[tuple[Signal, str], np.ndarray], list[tuple[Site, Signal, np.ndarray]]]:
+    ) -> tuple[dict[tuple[str, str], np.ndarray], list[tuple[Site, Signal, np.ndarray]]]:
         """One array over the layers for each column, and every row in the order of its making.
 
         Forward passes whose output no gradient came back to (a validation pass) are left out. Gradients are divided
@@ -171,7 +181,7 @@ class Recording:
 
     def _columns(
         self, order: list[Site], merged: dict[tuple[Site, Signal], np.ndarray], units: dict[Site, ActiveUnits]
-    ) -> dict[tuple[Signal, str], np.ndarray]:
+    ) -> dict[tuple[str, str], np.ndarray]:
         position = {site: index for index, site in enumerate(order)}
         table: dict[Signal, np.ndarray] = {}
         for (site, signal), row in merged.items():
@@ -179,7 +189,7 @@ class Recording:
                 if signal not in table:
                     table[signal] = np.full((len(order), len(MOMENTS)), np.nan)
                 table[signal][position[site]] = row
-        columns: dict[tuple[Signal, str], np.ndarray] = {}
+        columns: dict[tuple[str, str], np.ndarray] = {}
         for signal, values in table.items():
             for index, moment in enumerate(MOMENTS):
                 column = values[:, index]
@@ -189,11 +199,11 @@ class Recording:
 
     def _add_extras(
         self,
-        columns: dict[tuple[Signal, str], np.ndarray],
+        columns: dict[tuple[str, str], np.ndarray],
         position: dict[Site, int],
         units: dict[Site, ActiveUnits],
     ) -> None:
-        def put(key: tuple[Signal, str], site: Site, value: float) -> None:
+        def put(key: tuple[str, str], site: Site, value: float) -> None:
             if site in position:
                 columns.setdefault(key, np.full(len(position), np.nan))[position[site]] = value
 

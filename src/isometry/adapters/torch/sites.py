@@ -1,6 +1,6 @@
 """The places of a model where signals are measured: which module owns which parameter, before anything has run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -316,7 +316,7 @@ def _join(prefix: str, path: str) -> str:
 
 
 def models_by_prefix(
-    models: nn.Module | Mapping[str, nn.Module] | list[nn.Module] | tuple[nn.Module, ...],
+    models: nn.Module | Mapping[str, nn.Module] | Sequence[nn.Module],
 ) -> dict[str, nn.Module]:
     """One model keeps its own names; several get their key, or their class's name, in front."""
     if isinstance(models, nn.Module):

@@ -43,6 +43,7 @@ class Sink(Protocol):
     """Where measured rows go."""
 
     def forward(self, site: Site, signal: Signal, row: measure.Row, *, again: bool = False) -> None: ...
+    def distribution(self, site: Site, signal: Signal, tensor: Tensor) -> None: ...
     def extra(self, site: Site, signal: Signal, statistic: str, value: "float | Tensor") -> None: ...
     def active(self, site: Site, units: Tensor, samples: int) -> None: ...
     def through_time(self, site: Site, rms: Tensor) -> None: ...
@@ -180,7 +181,7 @@ class Tracer(TorchFunctionMode):
         prepared: _Operation | None = None
         try:
             prepared = self._prepare(name, args, kwargs)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001  promise: watching never stops training
             self._fail(fault)
         self.seconds += perf_counter() - started
         if prepared is None:
@@ -195,7 +196,7 @@ class Tracer(TorchFunctionMode):
         """A fault of ours never reaches the user's forward pass."""
         try:
             action()
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001  promise: watching never stops training
             self._fail(fault)
 
     def _fail(self, fault: Exception) -> None:
@@ -294,7 +295,7 @@ class Tracer(TorchFunctionMode):
 
     def _data(self, operation: "_Operation") -> list[tuple[Tensor, Origin]]:
         """What the layer reads besides its parameters; a tensor of unknown origin is an input of the network."""
-        data = []
+        data: list[tuple[Tensor, Origin]] = []
         only_first = operation.name in STATEFUL  # running statistics and hidden states are no input
         for tensor, origin in zip(operation.tensors, operation.origins, strict=True):
             if only_first and data:
@@ -309,9 +310,7 @@ class Tracer(TorchFunctionMode):
             data.append((tensor, origin))
         return data
 
-    def _note_inputs(
-        self, operation: "_Operation", site: Site, data: list[tuple[Tensor, Origin]], past: int
-    ) -> None:
+    def _note_inputs(self, operation: "_Operation", site: Site, data: list[tuple[Tensor, Origin]], past: int) -> None:
         """Where the layer reads from, and the signals on its input side."""
         if past & self._runs_of.get(site, 0):
             site.recurrent = True
@@ -343,6 +342,7 @@ class Tracer(TorchFunctionMode):
             return
         if sink.wants(Signal.PRE_ACTIVATION):
             sink.forward(site, Signal.PRE_ACTIVATION, measure.row(output), again=continued)
+            sink.distribution(site, Signal.PRE_ACTIVATION, output)
             if site.kind != "embedding":
                 sink.extra(site, Signal.PRE_ACTIVATION, "spread", measure.spread(output))
 
@@ -423,9 +423,17 @@ class Tracer(TorchFunctionMode):
             h.register_hook(self.sink.backward(site, Signal.ACTIVATION_GRADIENT, site.calls))
         if self.recomputing or not measure.measurable(h):
             return
+        activation = None
         if self.sink.wants(Signal.ACTIVATION):
-            self.sink.forward(site, Signal.ACTIVATION, measure.row(h))
-        if self.sink.wants(Signal.SLOPE):
+            activation = measure.row(h)
+            self.sink.forward(site, Signal.ACTIVATION, activation)
+            self.sink.distribution(site, Signal.ACTIVATION, h)
+        if not self.sink.wants(Signal.SLOPE):
+            return
+        if nonlinearity.name == "relu" and activation is not None:
+            self.sink.forward(site, Signal.SLOPE, measure.row_of_step_slope(activation))
+            self.sink.active(site, measure.greatest_per_unit(h, site.unit_dimension) > 0, _samples(h))
+        else:
             self._measure_slope(site, nonlinearity, h.detach(), slope, operation)
 
     def _measure_slope(
@@ -504,9 +512,7 @@ class Tracer(TorchFunctionMode):
 
     # ------------------------------------------------------------------ origins
 
-    def _pass_on(
-        self, name: str, tensors: list[Tensor], result: Any, origins: list[Origin] | None = None
-    ) -> None:
+    def _pass_on(self, name: str, tensors: list[Tensor], result: Any, origins: list[Origin] | None = None) -> None:
         """Any other operation: the result carries on the signal of its only source, or of none."""
         results = _leaves(result)
         if not results:

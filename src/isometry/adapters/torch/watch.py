@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -51,6 +51,8 @@ FINGERPRINT = 64
 """Elements of a parameter that tell whether a training without optimiser has taken a step."""
 PENDING_LOSSES = 64
 """Losses that stay on an accelerator before they are fetched together."""
+DISTRIBUTIONS = frozenset({0, 3, 7, 15, 31, 63, 127, 255, 511})
+"""Recordings, counted from 0, in which histograms are kept."""
 SETTLED_AFTER = 3
 """Recorded steps after which a parameter without gradient is reported."""
 GROWTHS = 16
@@ -68,18 +70,9 @@ def watch(
 ) -> "TorchWatch":
     """Watch one model, or several given as a list or by name, until the watch is closed."""
     models = models_by_prefix(model)
-    for candidate in models.values():
-        if not isinstance(candidate, nn.Module):
-            raise UnsupportedModel(
-                f"A {type(candidate).__name__} was given to watch among the models; each must be a torch.nn.Module."
-            )
+    _all_are(nn.Module, models.values(), "model")
     optimizers = [] if optimizer is None else [optimizer] if not isinstance(optimizer, Sequence) else list(optimizer)
-    for candidate in optimizers:
-        if not isinstance(candidate, torch.optim.Optimizer):
-            raise UnsupportedModel(
-                f"optimizer: a {type(candidate).__name__} was given; a torch.optim.Optimizer, a list of them, "
-                "or None is needed."
-            )
+    _all_are(torch.optim.Optimizer, optimizers, "optimizer")
     return TorchWatch(models, optimizers, run=run, budget=budget, every=every, signals=signals)
 
 
@@ -150,12 +143,12 @@ class TorchWatch:
         self._fault: str | None = None
         self._closed = False
         self._recording: Recording | None = None
-        self._recorder: Recorder | None = None
-        self._open_files(run, provenance)
+        self._recorder = self._open_files(run, provenance)
         if self._recorder is not None:
-            self._attach(models)
-            for optimizer in optimizers:
-                self._stepper(optimizer)
+            with self._guard():
+                self._attach(models)
+                for optimizer in optimizers:
+                    self._stepper(optimizer)
 
     # ------------------------------------------------------------ public face
 
@@ -230,7 +223,7 @@ class TorchWatch:
 
     # -------------------------------------------------------------- attaching
 
-    def _open_files(self, run: str | Path | None, provenance: Mapping[str, Any] | None) -> None:
+    def _open_files(self, run: str | Path | None, provenance: Mapping[str, Any] | None) -> Recorder | None:
         wanted = Path(run) if run is not None else Path("runs") / (Path(sys.argv[0]).stem or "run")
         self._folder = wanted.absolute()
         facts = {
@@ -243,12 +236,13 @@ class TorchWatch:
         }
         try:
             self._folder = fresh_folder(self._folder)
-            self._recorder = Recorder(self._folder, provenance=collect_provenance(**facts))
+            recorder = Recorder(self._folder, provenance=collect_provenance(**facts))
         except OSError as fault:
             self._tell(f"{self._folder} cannot be written ({fault.strerror or fault})")
-            return
+            return None
         if run is not None and self._folder.name != wanted.name:
             print(f"isometry: {wanted} already keeps a run; this one goes to {self._folder}", file=sys.stderr)
+        return recorder
 
     def _attach(self, models: dict[str, nn.Module] | None) -> None:
         self._hooks = [
@@ -323,7 +317,9 @@ class TorchWatch:
     def _tell(self, words: str) -> None:
         self._fault = words
         with contextlib.suppress(Exception):
-            print(f"isometry: watching stopped at step {self._step_number()}, training goes on. {words}", file=sys.stderr)
+            print(
+                f"isometry: watching stopped at step {self._step_number()}, training goes on. {words}", file=sys.stderr
+            )
 
     def _step_number(self) -> int:
         return getattr(self, "_step", 0)
@@ -400,7 +396,7 @@ class TorchWatch:
             recording.passes += 1
             self._sites.refresh()
             self._tracer.begin(recording, tensors_in([args, kwargs]))
-            self._tracer.__enter__()
+            self._tracer.__enter__()  # type: ignore[no-untyped-call]
             self._tracing = True
             self._passes_open[-1] = True
 
@@ -410,7 +406,7 @@ class TorchWatch:
             return
         traced = self._passes_open.pop()
         if traced:
-            self._tracer.__exit__(None, None, None)
+            self._tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._tracing = False
             with self._guard():
                 self._tracer.end(tensors_in(result))
@@ -437,7 +433,7 @@ class TorchWatch:
             if recording is not None and self._needs_recomputation() and not self._tracing:
                 self._tracer.recomputing = True
                 self._tracer.begin(recording, [])
-                self._tracer.__enter__()
+                self._tracer.__enter__()  # type: ignore[no-untyped-call]
 
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
         """It has ended, or raised."""
@@ -445,7 +441,7 @@ class TorchWatch:
             return
         self._in_backward -= 1
         if self._tracer.recomputing:
-            self._tracer.__exit__(None, None, None)
+            self._tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._tracer.recomputing = False
             self._tracer.abandon()
         with self._guard():
@@ -478,7 +474,7 @@ class TorchWatch:
             self._recorder.event("loss_kind", self._step, **describe_loss(loss))
 
     def _lost(self, loss: Tensor) -> None:
-        """The loss is not finite: record densely, and where this step was not recorded, ask autograd's saved tensors."""
+        """The loss is not finite: record densely; if this step was not recorded, ask autograd's saved tensors."""
         if self._recorder is None or self._non_finite_told:
             return
         self._alarm(f"the loss is {float(loss.detach())}")
@@ -633,7 +629,8 @@ class TorchWatch:
 
     def _begin_recording(self) -> None:
         if self._cadence.wants(self._step):
-            self._recording = Recording(self._step, self._signals, self._failed)
+            distributions = self._recorded in DISTRIBUTIONS
+            self._recording = Recording(self._step, self._signals, self._failed, distributions=distributions)
 
     def _close_step(self) -> None:
         """The step is over: write what was measured, tell the cadence what it cost, decide on the next."""
@@ -690,8 +687,10 @@ class TorchWatch:
         recorder.record(recording.step, columns)
         for site, profile in recording.time_profiles(scale):
             recorder.event("through_time", recording.step, layer=site.name, rms=profile)
+        for (site, signal), histogram in (recording.distributions or {}).items():
+            recorder.event("histogram", recording.step, layer=site.name, signal=str(signal), **histogram)
         self._tell_non_finite(recording, chronicle)
-        self._tell_missing(recording)
+        self._tell_missing()
         self._recorded += 1
         if self._discovery is not None and self._steppers and not self._unknown_parameters():
             self._discover(False)
@@ -744,7 +743,7 @@ class TorchWatch:
         if self._non_finite_told:
             self._alarm("a signal is not finite")
 
-    def _tell_missing(self, recording: Recording) -> None:
+    def _tell_missing(self) -> None:
         """Which parameters no gradient has reached, and why, once some steps have been seen."""
         self._settled += 1
         if self._settled < SETTLED_AFTER or self._recorder is None:
@@ -807,9 +806,7 @@ class _Stepper:
             listed = [p for group in optimizer.param_groups for p in group["params"]]
             self.parameters = {id(p) for p in listed if id(p) in sites.of_parameter}
             self.unknown = len(self.parameters) < len({id(p) for p in listed})
-        self.sites = [
-            site for site in sites.all if any(id(p) in self.parameters for p in site.parameters.values())
-        ]
+        self.sites = [site for site in sites.all if any(id(p) in self.parameters for p in site.parameters.values())]
 
     def trained(self) -> list[Tensor]:
         """First and last trained parameter: enough to see that a step was taken."""
@@ -835,6 +832,15 @@ class _Hook:
 
     def __deepcopy__(self, memo: Any) -> Any:
         return contextlib.nullcontext().__exit__
+
+
+def _all_are(kind: type, given: Iterable[object], argument: str) -> None:
+    for value in given:
+        if not isinstance(value, kind):
+            raise UnsupportedModel(
+                f"{argument}: a {type(value).__name__} was given; a {kind.__module__}.{kind.__qualname__} or several of "
+                "them are needed."
+            )
 
 
 def _chosen(signals: Sequence[str] | None) -> frozenset[Signal]:
@@ -865,7 +871,7 @@ def _followable() -> bool:
     """Whether this forward pass belongs to a training and can be followed."""
     return (
         torch.is_grad_enabled()
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and torch._C._functorch.peek_interpreter_stack() is None
     )
 
