@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
-from isometry.diagnosis.trunk import Trunk, delta_decades, pooling_decades, sampled_rows
+from isometry.diagnosis.trunk import Trunk, column, delta_decades, pooling_decades, sampled_rows
 from isometry.history.run import Run
+from isometry.network.signals import Signal
 
 __all__ = ["Profile", "Silence", "climb", "fall", "profile", "silence", "steepest_stretch"]
 
@@ -33,6 +34,8 @@ class Profile:
     rows: Rows
     decades: Array
     """Row by row. shape (rows, places)"""
+    beyond: tuple[str, ...] = ()
+    """Layers towards the input where δ was never finite, so that the profile begins behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,7 @@ def profile(run: Run, trunk: Trunk) -> Profile | None:
     Rows in which δ is exactly zero somewhere are left out: in a network whose last layer or residual branches start at
     zero the first row or two are of that kind and say nothing about the rest.
     """
-    rows = sampled_rows(run)
-    decades = delta_decades(run, trunk, rows=rows)
+    rows, decades = _finite_rows(run, trunk)
     places = _recorded_places(decades)
     if len(places) < limits.FEWEST_PLACES.value:
         return None
@@ -68,6 +70,7 @@ def profile(run: Run, trunk: Trunk) -> Profile | None:
         return None
     rows, decades = rows[whole], decades[whole]
     decades = decades - decades[:, -1:]
+    overflown = [place for place in range(places[0]) if _broken(run, trunk.places[place], rows[:1])[0]]
     late = max(1, len(rows) // LATE_SHARE)
     return Profile(
         trunk=_reduced(trunk, places),
@@ -78,13 +81,13 @@ def profile(run: Run, trunk: Trunk) -> Profile | None:
         late_rows=rows[-late:],
         rows=rows,
         decades=decades,
+        beyond=_names(run, trunk, overflown),
     )
 
 
 def silence(run: Run, trunk: Trunk) -> Silence | None:
     """Whether δ is exactly zero below some place in most of the later rows although it is not at the output end."""
-    rows = sampled_rows(run)
-    decades = delta_decades(run, trunk, rows=rows)
+    rows, decades = _finite_rows(run, trunk)
     places = _recorded_places(decades)
     if len(places) < limits.FEWEST_PLACES.value:
         return None
@@ -138,6 +141,30 @@ def steepest_stretch(steps: Array) -> slice:
         if total > best:
             best, first, last = total, start, position + 1
     return slice(first, last)
+
+
+def _finite_rows(run: Run, trunk: Trunk) -> tuple[Rows, Array]:
+    """Rows without a δ that is not finite, and log10 ‖δ‖ in them.
+
+    Where there is no such row, the first one in which δ is finite at the output end stands for all: the signal leaves
+    the range of its number format on the way, and what it did before is known.
+    """
+    rows = sampled_rows(run)
+    decades = delta_decades(run, trunk, rows=rows)
+    broken = np.stack([_broken(run, place, rows) for place in trunk.places], axis=1)
+    sound = ~broken.any(axis=1)
+    if not sound.any() and len(rows):
+        sound = np.arange(len(rows)) == int((~broken[:, -1]).argmax())
+    return rows[sound], decades[sound]
+
+
+def _broken(run: Run, layer: int, rows: Rows) -> NDArray[np.bool_]:
+    """Rows in which some element of a layer's δ is not finite."""
+    found = np.zeros(len(rows), dtype=bool)
+    for statistic in ("nan", "inf"):
+        if (Signal.DELTA, statistic) in run.history:
+            found |= column(run, Signal.DELTA, statistic, rows=rows, layers=(layer,))[:, 0] > 0
+    return found
 
 
 def _averages_undone(run: Run, trunk: Trunk, rows: Rows) -> Array:

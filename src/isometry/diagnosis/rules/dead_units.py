@@ -40,6 +40,7 @@ def dead_units(run: Run) -> Iterable[Finding]:
     units, seen = (column(run, *name, rows=rows) for name in (UNITS, SEEN))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = column(run, *DEAD, rows=rows) / units
+    share[_broken(run, rows)] = np.nan
     share[~((units > 0) & (seen >= limits.SEEN.value))] = np.nan
     watched = np.flatnonzero(~np.isnan(share).all(axis=0))
     if not len(watched):
@@ -48,6 +49,15 @@ def dead_units(run: Run) -> Iterable[Finding]:
     concerned = [layer for layer, value in late.items() if value >= limits.DEAD_NOTE.value]
     if concerned:
         yield _finding(run, rows, share, late=late, concerned=concerned)
+
+
+def _broken(run: Run, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows in which some signal is not finite: nothing is active in them, and nothing follows from that."""
+    found = np.zeros(len(rows), dtype=bool)
+    for statistic in ("nan", "inf"):
+        if (Signal.PRE_ACTIVATION, statistic) in run.history:
+            found |= (column(run, Signal.PRE_ACTIVATION, statistic, rows=rows) > 0).any(axis=1)
+    return found
 
 
 def _lasting(share: NDArray[np.float64]) -> float:

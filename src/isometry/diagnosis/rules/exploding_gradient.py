@@ -60,8 +60,9 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
     start = "at first " * receded + words.per_layer(names[stretch], steps[stretch], "gain")
     yield Finding(
         severity=_severity(run, early=early, late=late),
-        summary=words.sentence(start, reason, "later the profile is level" * receded),
-        layers=tuple(
+        summary=words.sentence(start, reason, "later the profile is level" * receded, _overflow(run, found)),
+        layers=found.beyond
+        + tuple(
             name
             for name, height in zip(found.names[:lowest], decades[:lowest] - decades[lowest], strict=True)
             if height >= limits.LITTLE.value
@@ -71,6 +72,13 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
         evidence=_evidence(run, early=early, late=late),
         consequence=_consequence(run, found, total=total, highest=highest, lowest=lowest),
     )
+
+
+def _overflow(run: Run, found: Profile) -> str:
+    if not found.beyond:
+        return ""
+    dtype = run.architecture[found.names[0]].dtype
+    return f"from {found.beyond[-1]} towards the input δ is beyond the range of {dtype}"
 
 
 def _severity(run: Run, *, early: float, late: float) -> Severity:
