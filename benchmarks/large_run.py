@@ -54,7 +54,7 @@ import json, resource, sys, time
 FOLDER = sys.argv[1]
 began = time.perf_counter()
 {work}
-print(json.dumps({{"seconds": time.perf_counter() - began,
+print(json.dumps({{"seconds": time.perf_counter() - began, "cpu": time.process_time(),
                    "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}}))
 """
 
@@ -87,7 +87,9 @@ def measure(name: str, work: str, folder: Path) -> tuple[float, float]:
     command = [sys.executable, "-c", AROUND.format(work=work), str(folder)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     told = json.loads(output.splitlines()[-1])
-    print(f"{name:26} {told['seconds']:6.1f} s   {told['bytes'] / 1e9:5.2f} GB resident at most")
+    print(
+        f"{name:26} {told['seconds']:6.1f} s ({told['cpu']:.1f} s of CPU)   {told['bytes'] / 1e9:5.2f} GB resident at most"
+    )
     return told["seconds"], told["bytes"]
 
 

@@ -55,7 +55,7 @@ def test_arrays_of_another_length_are_refused():
 def test_few_columns_are_kept_in_memory(monkeypatch):
     reads = []
 
-    def read(column):
+    def read(column, rows):
         reads.append(column)
         return np.ones((10, 10))
 
@@ -67,9 +67,23 @@ def test_few_columns_are_kept_in_memory(monkeypatch):
     assert reads == [columns[0], columns[1], columns[2], columns[1]]
 
 
+@pytest.mark.parametrize("rows", [[0, 2], [2, 0, 0], slice(1, None), [-1], np.array([True, False, True]), []])
+def test_rows_are_picked_as_from_the_whole_column(rows):
+    history = make_run(delta_rms=[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).history
+    found = history.rows(("delta", "rms"), rows)
+    np.testing.assert_array_equal(found, history["delta", "rms"][rows])
+    np.testing.assert_array_equal(history.rows(("delta", "rms"), rows), found)
+    assert not found.flags.writeable
+
+
+def test_rows_of_a_missing_column_are_missing_too():
+    with pytest.raises(NotRecorded, match="weight rms"):
+        make_run(delta_rms=[1.0]).history.rows(("weight", "rms"), [0])
+
+
 def test_one_column_larger_than_the_cache_is_still_given(monkeypatch):
     monkeypatch.setattr(module, "CACHE_BYTES", 1)
-    history = History(np.arange(2), [("delta", "rms")], lambda column: np.ones((2, 2)))
+    history = History(np.arange(2), [("delta", "rms")], lambda column, rows: np.ones((2, 2)))
     assert history["delta", "rms"].shape == (2, 2)
 
 

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isometry.errors import IsometryError, NotRecorded
-from isometry.history import store
+from isometry.history import table as table_module
 from isometry.history.recorder import Recorder
 from isometry.history.store import open_run
+from isometry.history.table import Table
 from tests.history.folders import COLUMNS, DELTA_COUNT, DELTA_RMS, network, row, write_run
 
 
@@ -28,7 +29,7 @@ def sound(tmp_path_factory):
 
 
 def open_table(folder):
-    return store._Table.of(folder / "steps-0.bin")
+    return Table.of(folder / "steps-0.bin")
 
 
 def rewrite(folder, change):
@@ -331,7 +332,7 @@ def test_a_run_that_shrank_says_so_when_a_column_is_read(folder):
 @pytest.mark.parametrize("window", [1, 500, 10_000])
 def test_reading_in_windows_changes_nothing(sound, monkeypatch, window):
     whole = open_run(sound).history[DELTA_RMS]
-    monkeypatch.setattr(store, "WINDOW_BYTES", window)
+    monkeypatch.setattr(table_module, "WINDOW_BYTES", window)
     np.testing.assert_array_equal(open_run(sound).history[DELTA_RMS], whole)
 
 
@@ -342,10 +343,27 @@ def test_damage_across_windows_is_left_out(folder, monkeypatch, window):
     for damaged in (0, 3):
         content[table.offset + damaged * table.layout.record_bytes + 30] ^= 4
     path.write_bytes(content)
-    monkeypatch.setattr(store, "WINDOW_BYTES", window)
+    monkeypatch.setattr(table_module, "WINDOW_BYTES", window)
     history = open_run(folder).history
     np.testing.assert_array_equal(history.steps, [1, 2, 4])
     np.testing.assert_array_equal(history[DELTA_COUNT][:, 0], [2, 3, 5])
+
+
+@pytest.mark.parametrize("few", [1, 10**9])
+@pytest.mark.parametrize("rows", [[0], [4, 0, 0, 2], slice(1, 4), [], slice(None)])
+def test_rows_are_read_as_from_the_whole_column(tmp_path, monkeypatch, rows, few):
+    with Recorder(tmp_path / "run", provenance={}) as recorder:
+        recorder.begin(network("a", "b", "c"), COLUMNS)
+        for step in (0, 1):
+            recorder.record(step, row(step))
+        recorder.begin(network("stem", "a", "b", "c"), COLUMNS)
+        for step in (2, 1, 3, 4):
+            recorder.record(step, row(step, layers=4))
+    monkeypatch.setattr(table_module, "FEW", few)
+    for column in (DELTA_RMS, DELTA_COUNT):
+        whole = open_run(tmp_path / "run").history[column]
+        np.testing.assert_array_equal(open_run(tmp_path / "run").history.rows(column, rows), whole[rows])
+    np.testing.assert_array_equal(np.isnan(open_run(tmp_path / "run").history[DELTA_RMS][:, 0]), [1, 0, 0, 0, 0])
 
 
 def test_records_with_true_checksums_in_wrong_order_are_sorted(folder):

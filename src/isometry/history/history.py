@@ -11,14 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from isometry.errors import NotRecorded
 from isometry.network.signals import Signal
 
-__all__ = ["Column", "Floats", "History", "Integers", "Series"]
+__all__ = ["Column", "Floats", "History", "Integers", "Series", "last_of_each"]
 
 Column = tuple[str, str]
 """(signal, statistic); a ``Signal`` is a string, so both spellings name the same column."""
 Floats = NDArray[np.float64]
+Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 384 * 2**20
 """Columns kept in memory once read. A column of 500 layers × 20,000 steps takes 80 MB."""
 
 
@@ -46,7 +47,7 @@ class History:
         self,
         steps: Integers,
         columns: Iterable[Column],
-        read: Callable[[Column], Floats],
+        read: Callable[[Column, Integers | None], Floats],
         *,
         scalars: Mapping[str, Series] | None = None,
         events: Mapping[str, Sequence[dict[str, Any]]] | None = None,
@@ -62,7 +63,7 @@ class History:
         self._events = {kind: tuple(entries) for kind, entries in (events or {}).items()}
         self._read = read
         self._present = frozenset(self.columns)
-        self._cache: OrderedDict[Column, Floats] = OrderedDict()
+        self._cache: OrderedDict[tuple[Column, bytes], Floats] = OrderedDict()
 
     @classmethod
     def from_arrays(
@@ -87,16 +88,38 @@ class History:
                 raise ValueError(f"{signal} {statistic}: shape {array.shape} instead of ({len(steps)}, layers)")
         series = {name: _series(value) for name, value in (scalars or {}).items()}
         kept = {kind: tuple(dict(entry) for entry in entries) for kind, entries in (events or {}).items()}
-        return cls(steps, arrays, arrays.__getitem__, scalars=series, events=kept)
+
+        def read(column: Column, rows: Integers | None) -> Floats:
+            return arrays[column] if rows is None else arrays[column][rows]
+
+        return cls(steps, arrays, read, scalars=series, events=kept)
 
     def __getitem__(self, column: Column) -> Floats:
-        if column in self._cache:
-            self._cache.move_to_end(column)
-            return self._cache[column]
+        return self._kept(column, None)
+
+    def rows(self, column: Column, rows: Rows) -> Floats:
+        """Some recorded steps of a column; of a run on disk nothing else is read.
+
+        Args:
+            column: as in ``history[column]``.
+            rows: places in ``steps``, not step numbers: whatever picks rows of an array.
+
+        Returns:
+            shape (rows, layers)
+        """
+        if (column, b"") in self._cache:
+            return _frozen(self._cache[column, b""][rows])
+        return self._kept(column, np.arange(len(self.steps))[rows])
+
+    def _kept(self, column: Column, rows: Integers | None) -> Floats:
+        key = (column, b"" if rows is None else b"rows" + rows.tobytes())
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
         if column not in self:
             raise NotRecorded(self._missing(column))
-        values = _frozen(self._read(column))
-        self._cache[column] = values
+        values = _frozen(self._read(column, rows))
+        self._cache[key] = values
         while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHE_BYTES:
             self._cache.popitem(last=False)
         return values
@@ -139,6 +162,12 @@ class History:
             f"{signal} {statistic}: not in this run, which holds {', '.join(held) or 'no columns'}. "
             f"Watch again without `signals=`, or with this signal among them."
         )
+
+
+def last_of_each(written: Integers) -> tuple[Integers, Integers]:
+    """Distinct steps, rising, and the place at which each was written last."""
+    steps, reversed_first = np.unique(written[::-1], return_index=True)
+    return steps, len(written) - 1 - reversed_first
 
 
 def _signal(name: str) -> str:
