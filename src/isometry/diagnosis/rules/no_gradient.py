@@ -70,7 +70,7 @@ def no_gradient(run: Run) -> Iterable[Finding]:
     are a mistake: the optimiser is meant to move them and cannot. What counts is the state after the last change,
     so a part that joins the training late is no finding.
 
-    Sources: reference on the three meanings of a gradient that is None: PyTorch documentation, "Autograd mechanics".
+    Sources: PyTorch documentation, "Autograd mechanics", on gradients that are None.
     """
     entries = _last_state(run)
     held = _held_by_optimisers(run)

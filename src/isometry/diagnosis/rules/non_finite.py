@@ -66,10 +66,10 @@ def non_finite(run: Run) -> Iterable[Finding]:
     """A value became NaN or infinite; named are the first step and the layer that produced it.
 
     Signals come into being in a fixed order: inputs and weights, then outputs from the input to the loss, then
-    gradients from the loss to the input, then updates. The first of them that is not finite is the producer; every later
-    one of the same step merely passes it on. If the values had grown towards the end of their number format before,
-    the cause is an overflow; if they were of ordinary size, it is an operation without result (log 0, 0/0, the
-    root of a negative number) or the data.
+    gradients from the loss to the input, then updates. The first of them that is not finite is the producer; every
+    later one of the same step merely passes it on. If the values had grown towards the end of their number format
+    before, the cause is an overflow; if they were of ordinary size, it is an operation without result (log 0, 0/0,
+    the root of a negative number) or the data.
 
     How it is told apart: gradients that overflow for a step and are then finite again are what a loss scaler does on
     purpose, and are only noted. Values that stay lost stop the training.
@@ -143,7 +143,7 @@ def _from_columns(run: Run) -> Origin | None:
 def _bad(run: Run, signal: Signal) -> np.ndarray | None:
     """Whether a layer's signal held something that is not finite. shape (steps, layers)"""
     columns = [run.history[signal, kind] for kind in ("nan", "inf") if (signal, kind) in run.history]
-    return np.any([column > 0 for column in columns], axis=0) if columns else None
+    return np.asarray(np.any([column > 0 for column in columns], axis=0)) if columns else None
 
 
 def _from_loss(run: Run) -> Origin | None:
@@ -168,7 +168,8 @@ def _is_lasting(run: Run) -> bool:
     if any(event.get("direction") == "weight" for event in run.history.events("non_finite")):
         return True
     return any(
-        bad is not None and bool(bad[-1:].any()) for bad in (_bad(run, signal) for signal in (Signal.WEIGHT, Signal.UPDATE))
+        bad is not None and bool(bad[-1:].any())
+        for bad in (_bad(run, signal) for signal in (Signal.WEIGHT, Signal.UPDATE))
     )
 
 
@@ -238,7 +239,7 @@ def _has_grown(run: Run, origin: Origin) -> bool:
 
 def _greatest(run: Run, layer: str) -> float:
     """The largest number that the layer's format can hold."""
-    return 65504.0 if run.architecture[layer].dtype == "float16" else float(np.finfo(np.float32).max)
+    return limits.GREATEST.get(run.architecture[layer].dtype, limits.GREATEST["float32"]).value
 
 
 def _evidence(run: Run, origin: Origin) -> tuple[Evidence, ...]:

@@ -1,0 +1,113 @@
+"""L201: the loss jumps."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from isometry.diagnosis import limits
+from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
+from isometry.diagnosis.level import has_rivals, loss_series
+from isometry.diagnosis.rule import rule
+from isometry.errors import NotRecorded
+from isometry.history.history import Integers, Series
+from isometry.history.run import Run
+from isometry.statistics.series import Jump, Values, jumps
+
+__all__ = ["loss_spike"]
+
+
+@rule("L201", problem="loss_spike", reads=[], confidence=0.9)
+def loss_spike(run: Run) -> Iterable[Finding]:
+    """The loss rises within a few steps far above everything that its own recent past makes plausible.
+
+    A rise counts when it stands out twice: against the ordinary scatter of the fifty steps before, and against
+    the largest rise among them. And it must matter: the loss doubles, and goes at least half of the way back to where
+    training began.
+
+    How it is told apart: noise of small batches, hard samples and short last batches of an epoch repeat, so the recent
+    past already holds rises like them; a rate that was raised on purpose shows in the recorded rate; losses that two
+    optimisers pull at (GANs) jump in good health and are not judged. A jump that stays, below the level of the
+    start, is taken for harder data. What comes back within a step or two is one bad batch, and only noted.
+
+    Sources: Chowdhery et al. 2023, section 5.1 (spikes of large models). Limits: benchmarks/loss_curves.py.
+    """
+    if has_rivals(run):
+        raise NotRecorded("several optimisers pull at the loss, so jumps belong to it")
+    series = loss_series(run)
+    finite = np.isfinite(series.values)
+    values, steps = np.asarray(series.values[finite], np.float64), series.steps[finite]
+    if len(values) <= limits.SPIKE_WINDOW.value:
+        raise NotRecorded(f"{len(values)} finite values of the loss are too few to tell a jump from noise")
+    found = [jump for jump in _candidates(values) if _matters(jump, values) and not _follows_rate(run, jump, steps)]
+    if found:
+        yield _finding(found, steps, series)
+
+
+def _candidates(values: Values) -> list[Jump]:
+    return jumps(
+        values,
+        window=int(limits.SPIKE_WINDOW.value),
+        score=limits.SPIKE_SCORE.value,
+        record=limits.SPIKE_RECORD.value,
+    )
+
+
+def _matters(jump: Jump, values: Values) -> bool:
+    """The loss at least doubles and goes half of the way back to where training began; if it stays up, all the way."""
+    start = float(np.median(values[: int(limits.SPIKE_START.value)]))
+    way = start - jump.before
+    part = limits.SPIKE_PART.value if jump.back else 1.0
+    doubled = jump.before <= 0 or jump.peak > limits.SPIKE_FACTOR.value * jump.before
+    return doubled and jump.rise > part * way
+
+
+def _follows_rate(run: Run, jump: Jump, steps: Integers) -> bool:
+    """Whether the recorded rate was raised shortly before, as restarts do."""
+    rate = run.history.scalars.get("lr")
+    if rate is None or not len(rate):
+        return False
+    at = int(steps[jump.at])
+    earlier = int(steps[max(jump.at - int(limits.SPIKE_RESTART.value), 0)])
+    recent = rate.values[(rate.steps >= earlier) & (rate.steps <= at)]
+    before = rate.values[rate.steps < earlier]
+    settled = before[-1] if len(before) else rate.values[0]
+    return bool(len(recent) and recent.max() > limits.RAISED.value * settled)
+
+
+def _finding(found: list[Jump], steps: Integers, series: Series) -> Finding:
+    worst = max(found, key=lambda jump: (not jump.back, jump.length > 1, jump.rise))
+    at = int(steps[worst.at])
+    more = f", the worst of {len(found)} such jumps" if len(found) > 1 else ""
+    return Finding(
+        severity=_severity(worst, series),
+        summary=f"the loss jumps from {worst.before:.3g} to {worst.peak:.3g} at step {at}{more}; {_aftermath(worst)}",
+        first_step=int(steps[found[0].at]),
+        causes=(_cause(worst),),
+        evidence=(
+            Evidence("loss before the jump", worst.before),
+            limits.SPIKE_SCORE.evidence("rise over the scatter before it", min(worst.score, limits.UNTOLD.value)),
+            limits.SPIKE_RECORD.evidence("rise over the largest one before", min(worst.record, limits.UNTOLD.value)),
+        ),
+        consequence=(
+            "What was learned before is lost." if not worst.back else "The steps until it is back are spent in vain."
+        ),
+    )
+
+
+def _severity(jump: Jump, series: Series) -> Severity:
+    """Lost for good, lost for a while, or one batch."""
+    if not jump.back and len(series) - jump.at > limits.SPIKE_PATIENCE.value:
+        return Severity.HARMS
+    return Severity.SLOWS if jump.length > limits.ONE_BATCH.value else Severity.NOTE
+
+
+def _aftermath(jump: Jump) -> str:
+    if not jump.back:
+        return "it had not come back when the run ended"
+    return f"it is back after {jump.length} step{'s' if jump.length > 1 else ''}"
+
+
+def _cause(jump: Jump) -> Cause:
+    if jump.back and jump.length <= limits.ONE_BATCH.value:
+        return Cause("one batch", None, "The weights were hardly harmed; that batch was unlike the others.")
+    return Cause("the weights", None, "Later batches suffer too, so a step threw the weights off.")
