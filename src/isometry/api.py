@@ -32,7 +32,7 @@ def watch(
         print(isometry.diagnose(watch.run))
 
     Args:
-        model: the model that is trained, for PyTorch a ``torch.nn.Module``.
+        model: the model that is trained, for PyTorch a ``torch.nn.Module``; several in a list, or by name in a dict.
         optimizer: its optimiser; several in a list, or none.
         run: the folder to keep the run in; a fresh one under ``runs/`` if none is named.
         budget: the greatest share of step time that watching may cost. [fraction]

@@ -87,6 +87,9 @@ def adapter_of(model: object) -> Framework:
     Raises:
         UnsupportedModel: no class among its ancestors belongs to a known framework.
     """
+    among = list(model.values()) if isinstance(model, Mapping) else model
+    if isinstance(among, list | tuple) and among:  # several models: the first decides
+        return adapter_of(among[0])
     for ancestor in type(model).__mro__:
         root = ancestor.__module__.partition(".")[0]
         if root in FRAMEWORKS:

@@ -7,11 +7,13 @@ import functools
 import gc
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointFunction
 
 __all__ = ["Listener", "close_listener", "find_name", "find_whole", "open_listener"]
 
@@ -22,6 +24,7 @@ class Listener(Protocol):
     def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None: ...
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None: ...
     def loss_scaled(self, scale: Tensor) -> None: ...
+    def recomputation(self) -> AbstractContextManager[object]: ...
 
 
 _listeners: list[Listener] = []
@@ -78,12 +81,24 @@ def _patch() -> None:
                 listener.loss_scaled(scaler._scale)
         return result
 
+    recompute = CheckpointFunction.backward
+
+    @functools.wraps(recompute)
+    def watched_recompute(context: Any, *gradients: Any) -> Any:
+        with ExitStack() as stack:
+            for listener in tuple(_listeners):
+                stack.enter_context(listener.recomputation())
+            return recompute(context, *gradients)
+
+    _originals["recompute"] = recompute
+    CheckpointFunction.backward = staticmethod(watched_recompute)
     torch.autograd.backward = watched_backward
     torch.autograd.grad = watched_grad
     torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign, assignment]
 
 
 def _restore() -> None:
+    CheckpointFunction.backward = staticmethod(_originals.pop("recompute"))
     torch.autograd.backward = _originals.pop("backward")
     torch.autograd.grad = _originals.pop("grad")
     torch.amp.GradScaler.scale = _originals.pop("scale")  # type: ignore[method-assign]

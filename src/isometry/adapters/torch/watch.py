@@ -428,22 +428,20 @@ class TorchWatch:
             recording = self._recording
             if recording is not None:
                 recording.in_backward = True
-            if len(roots) == 1 and isinstance(roots[0], Tensor) and roots[0].numel() == 1 and roots[0].requires_grad:
+            if (
+                self._in_backward == 1
+                and len(roots) == 1
+                and isinstance(roots[0], Tensor)
+                and roots[0].numel() == 1
+                and roots[0].requires_grad
+            ):
                 self._loss(roots[0])
-            if recording is not None and self._needs_recomputation() and not self._tracing:
-                self._tracer.recomputing = True
-                self._tracer.begin(recording, [])
-                self._tracer.__enter__()  # type: ignore[no-untyped-call]
 
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
         """It has ended, or raised."""
         if not self._in_backward:
             return
         self._in_backward -= 1
-        if self._tracer.recomputing:
-            self._tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self._tracer.recomputing = False
-            self._tracer.abandon()
         with self._guard():
             recording = self._recording
             if recording is not None:
@@ -459,6 +457,23 @@ class TorchWatch:
     def loss_scaled(self, scale: Tensor) -> None:
         """A gradient scaler multiplied a loss by ``scale``."""
         self._scale = scale
+
+    @contextlib.contextmanager
+    def recomputation(self) -> Iterator[None]:
+        """A reentrant checkpoint runs its layers again in the backward pass: only now have they gradients to hear."""
+        recording = self._recording
+        if self._off or recording is None or not recording.in_backward or self._tracing:
+            yield
+            return
+        with self._guard():
+            self._tracer.recomputing = True
+            self._tracer.begin(recording, [])
+        try:
+            with self._tracer:
+                yield
+        finally:
+            self._tracer.recomputing = False
+            self._tracer.abandon()
 
     def _loss(self, loss: Tensor) -> None:
         value = loss.detach()
@@ -508,10 +523,6 @@ class TorchWatch:
 
     def _loss_scale(self) -> float:
         return float(self._scale) if self._scale is not None else 1.0
-
-    def _needs_recomputation(self) -> bool:
-        """Whether a layer ran without graph although gradients were on: reentrant checkpoints run again in backward."""
-        return any(site.calls and not site.ran_with_graph and site.layer().trainable for site in self._sites.all)
 
     # -------------------------------------------------------------- optimisers
 
