@@ -18,6 +18,8 @@ from isometry import Run, Signal
 ROOT = Path(__file__).parents[2]
 PICTURE = Path(__file__).with_name("two-networks.svg")
 NETWORKS = {"sigmoid": ("deep_sigmoid.py", "#b3470f", "o"), "ReLU, He initialisation": ("deep_relu.py", "#1f5fa8", "s")}
+BESIDE = {"sigmoid": (28, -12), "ReLU, He initialisation": (0, 8)}
+"""Where each label stands from its line. [points]"""
 
 
 def watched(script: str, folder: Path) -> Run:
@@ -36,7 +38,9 @@ def picture(runs: dict[str, Run]) -> Figure:
         _, colour, marker = NETWORKS[label]
         depth = np.arange(1, len(delta) + 1)
         axes.semilogy(depth, delta, color=colour, marker=marker, markersize=4, linewidth=1.5)
-        axes.annotate(label, (depth[3], delta[3]), xytext=(0, 8), textcoords="offset points", color=colour, ha="center")
+        axes.annotate(
+            label, (depth[3], delta[3]), xytext=BESIDE[label], textcoords="offset points", color=colour, ha="center"
+        )
     axes.set_xlabel("layer, input first")
     axes.set_ylabel("rms of ∂L/∂z, first step")
     axes.set_xticks(depth)

@@ -1,6 +1,7 @@
 """``isometry run``: the script is left alone, and what was seen is said."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,14 @@ def test_failing_script_keeps_traceback_and_run(isometry: Call, tmp_path: Path) 
     ended = isometry("run", TRAINS, "--end", "fails")
     plain = run_process(sys.executable, TRAINS, "--end", "fails", cwd=tmp_path)
     assert ended.code == plain.code == 1
-    assert ended.err.splitlines()[1:] == plain.err.splitlines()
+    # PyTorch calls a module that has hooks by another function of its own, so its frames may differ; the rest may not.
+    assert [line for line in ended.err.splitlines()[1:] if not line.startswith(" ")] == [
+        line for line in plain.err.splitlines() if not line.startswith(" ")
+    ]
+    assert re.findall(r'File ".*trains.py", line .*\n.*', ended.err) == re.findall(
+        r'File ".*trains.py", line .*\n.*', plain.err
+    )
+    assert "/isometry/" not in ended.err
     assert "vanishing gradient" in ended.out
     end = library.load(tmp_path / "runs" / "trains-1").history.end
     assert end is not None
@@ -57,17 +65,20 @@ def test_failing_script_keeps_traceback_and_run(isometry: Call, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("end", "code"), [("leaves", 3), ("interrupted", 130), ("vanishes", 9)])
-def test_exit_code_is_the_scripts_and_the_run_is_kept(isometry: Call, tmp_path: Path, end: str, code: int) -> None:
+@pytest.mark.parametrize(("end", "code", "steps"), [("leaves", 3, 20), ("interrupted", 130, 20), ("vanishes", 9, 1)])
+def test_exit_code_is_the_scripts_and_the_run_is_kept(
+    isometry: Call, tmp_path: Path, end: str, code: int, steps: int
+) -> None:
     assert isometry("run", TRAINS, "--end", end).code == code
-    assert library.load(tmp_path / "runs" / "trains-1").history.total_steps == 20
+    # a process that vanishes takes the last second with it
+    assert library.load(tmp_path / "runs" / "trains-1").history.total_steps >= steps
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_a_data_loader_leave_the_run_alone(isometry: Call, tmp_path: Path, method: str) -> None:
     ended = isometry("run", TRAINS, "--epochs", "1", "--workers", method)
-    assert ended.out.count("vanishing gradient") == 1
+    assert ended.out.count("isometry  runs/trains-1") == 1
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["trains-1"]
     assert library.load(tmp_path / "runs" / "trains-1").history.total_steps == 10
 
@@ -75,7 +86,7 @@ def test_workers_of_a_data_loader_leave_the_run_alone(isometry: Call, tmp_path: 
 @pytest.mark.slow
 def test_forked_child_neither_records_nor_reports(isometry: Call, tmp_path: Path) -> None:
     ended = isometry("run", TRAINS, "--end", "forks")
-    assert ended.out.count("vanishing gradient") == 1
+    assert ended.out.count("isometry  runs/trains-1") == 1
     assert library.load(tmp_path / "runs" / "trains-1").history.total_steps == 20
 
 
