@@ -1,6 +1,6 @@
 """How often each problem is found, and how often a healthy training is accused.
 
-    python benchmarks/recall.py [--seeds 3] [--only WORD] [--skip-held-out] [--write docs/recall.md] [--save FILE.json]
+    python benchmarks/recall.py [--seeds 3] [--only WORD] [--skip-held-out] [--write docs/recall.md] [--kept FOLDER]
 
 Every case is trained under `isometry.watch` as a user would do it, then diagnosed. Its label is checked in the same
 run: a sick case that reached its target, or a healthy one that missed it, is left out of the count for that seed.
@@ -9,15 +9,10 @@ run: a sick case that reached its target, or a healthy one that missed it, is le
 import argparse
 import json
 import platform
-import shutil
 import sys
-import tempfile
-import time
-import traceback
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -28,103 +23,42 @@ import isometry
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.twins import CASES, LADDERS, held_out
-from tests.twins.case import Case, finish, is_true, start
-
-GRAVE = isometry.Severity.SLOWS
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one training of one case came to."""
-
-    name: str
-    problem: str | None
-    accept: tuple[str, ...]
-    seed: int
-    score: float
-    borne_out: bool
-    """Whether the measured score agrees with the label."""
-    findings: tuple[tuple[str, str, str, str], ...]
-    """(problem, code, severity, summary), worst first."""
-    seconds: float
-    diagnosis_seconds: float
-    fault: str = ""
-    """What isometry itself stumbled over."""
-
-    @property
-    def grave(self) -> list[str]:
-        """Problems that are said to slow, harm or stop this training, worst first."""
-        return [problem for problem, _, severity, _ in self.findings if isometry.Severity[severity] >= GRAVE]
-
-    @property
-    def right(self) -> set[str]:
-        """The answers that count."""
-        return {self.problem or "", *self.accept}
+from tests.twins.case import Case
+from tests.twins.examine import Outcome, examine, verdict
 
 
-def examine(case: Case, seed: int) -> Outcome:
-    """Train one case under the watch, diagnose it, throw the run away."""
-    folder = Path(tempfile.mkdtemp(prefix="isometry-recall-"))
-    began = time.perf_counter()
-    score, findings, fault, diagnosis_seconds = float("nan"), [], "", 0.0
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            training = start(case, seed)
-            optimizers = training.optimizers
-            lead = None if not optimizers else optimizers[0] if len(optimizers) == 1 else list(optimizers)
-            with isometry.watch(training.model, lead, run=folder / "run") as watch:
-                score = finish(training)
-            before = time.perf_counter()
-            diagnosis = isometry.diagnose(watch.run)
-            diagnosis_seconds = time.perf_counter() - before
-        findings = [
-            (finding.problem, finding.code, finding.severity.name, finding.summary) for finding in diagnosis.findings
-        ]
-        fault = "; ".join({str(each.message)[:200] for each in caught if "isometry" in str(each.message).lower()})
-    except Exception:  # noqa: BLE001 - a crash is a result here: it is counted and shown
-        fault = traceback.format_exc(limit=-3)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(
-        case.name,
-        case.problem,
-        tuple(sorted(case.accept)),
-        seed,
-        score,
-        is_true(case, score),
-        tuple(findings),
-        time.perf_counter() - began,
-        diagnosis_seconds,
-        fault,
-    )
-
-
-def examine_all(cases: Iterable[Case], seeds: Iterable[int], say: Callable[[str], None]) -> list[Outcome]:
-    """All cases, all seeds, one after the other."""
+def examine_all(
+    cases: Iterable[Case], seeds: Iterable[int], say: Callable[[str], None], kept: Path | None = None
+) -> list[Outcome]:
+    """All cases, all seeds, one after the other; what the file `kept` already holds is not trained again."""
     outcomes = []
-    seeds = list(seeds)
-    for case in cases:
-        for seed in seeds:
-            outcome = examine(case, seed)
+    known = read(kept) if kept else {}
+    for seed in seeds:
+        for case in cases:
+            outcome = known.get((case.name, seed))
+            if outcome is None:
+                outcome = examine(case, seed)
+                if kept:
+                    with kept.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(outcome)) + "\n")
+                found = ", ".join(f"{code} {problem} {severity}" for problem, code, severity, _ in outcome.findings)
+                mark = "fault" if outcome.fault else verdict(outcome)
+                say(f"{mark:12s} {outcome.seconds:5.1f} s {outcome.score:9.3g}  {case.name} #{seed}  →  {found or '—'}")
             outcomes.append(outcome)
-            mark = "fault" if outcome.fault else verdict(outcome)
-            found = ", ".join(f"{code} {problem} {severity}" for problem, code, severity, _ in outcome.findings)
-            say(f"{mark:12s} {outcome.seconds:5.1f} s {outcome.score:9.3g}  {case.name} #{seed}  →  {found or '—'}")
     return outcomes
 
 
-def verdict(outcome: Outcome) -> str:
-    """One word for one outcome."""
-    if not outcome.borne_out:
-        return "left out"
-    if outcome.problem is None:
-        return "false alarm" if outcome.grave else "silent"
-    if outcome.problem in outcome.grave:
-        return "found"
-    if outcome.right & set(outcome.grave):
-        return "accepted"
-    return "other" if outcome.grave else "missed"
+def read(path: Path) -> dict[tuple[str, int], Outcome]:
+    """Outcomes kept by an earlier, perhaps unfinished, run."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {
+        (row["name"], row["seed"]): Outcome(
+            **{**row, "accept": tuple(row["accept"]), "findings": tuple(tuple(each) for each in row["findings"])}
+        )
+        for row in rows
+    }
 
 
 def table(outcomes: list[Outcome]) -> list[str]:
@@ -176,13 +110,13 @@ def confusion(outcomes: list[Outcome]) -> list[str]:
     return lines
 
 
-def ladders(seeds: Iterable[int], say: Callable[[str], None]) -> list[str]:
+def ladders(seeds: Iterable[int], say: Callable[[str], None], kept: Path | None) -> list[str]:
     """Where training begins to fail, beside where the diagnosis begins to speak."""
     seeds = list(seeds)
     lines = ["| ladder | knob | trains | named | anything said |", "|---|---|---|---|---|"]
     for ladder in LADDERS:
         for case, value in zip(ladder.rungs(), ladder.values, strict=True):
-            outcomes = examine_all([case], seeds, say)
+            outcomes = examine_all([case], seeds, say, kept)
             trains = sum(outcome.score >= case.target for outcome in outcomes)
             named = sum(bool(outcome.right & set(outcome.grave)) for outcome in outcomes)
             said = sum(bool(outcome.grave) for outcome in outcomes)
@@ -224,27 +158,34 @@ def main() -> None:
     """Train everything, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="only cases with this word in their names")
     parser.add_argument("--skip-held-out", action="store_true")
     parser.add_argument("--skip-ladders", action="store_true")
-    parser.add_argument("--write", type=Path)
-    parser.add_argument("--save", type=Path)
+    parser.add_argument("--write", type=Path, help="write the tables to this file")
+    parser.add_argument("--kept", type=Path, help="a folder that keeps each outcome, so that a run can be continued")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.kept:
+        options.kept.mkdir(parents=True, exist_ok=True)
+
+    def file(name: str) -> Path | None:
+        return options.kept / f"{name}.jsonl" if options.kept else None
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    outcomes = examine_all([case for case in CASES if options.only in case.name], range(options.seeds), say)
+    def hush(line: str) -> None:
+        """Held-out cases are not read one by one."""
+
+    cases = [case for case in CASES if options.only in case.name]
+    outcomes = examine_all(cases, range(options.seeds), say, file("development"))
     sections = {"Development": table(outcomes), "Development: worst finding": confusion(outcomes)}
     if not options.skip_held_out:
-        held = examine_all(held_out.CASES, range(100, 100 + options.seeds), lambda line: None)
+        held = examine_all(held_out.CASES, range(100, 100 + options.seeds), hush, file("held-out"))
         sections["Held out"] = table(held)
         sections["Held out: worst finding"] = confusion(held)
     if not options.skip_ladders:
-        sections["Ladders"] = ladders(range(options.seeds), say)
-    if options.save:
-        options.save.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
+        sections["Ladders"] = ladders(range(options.seeds), say, file("ladders"))
     text = page(sections, options.seeds)
     print(text)
     if options.write:
