@@ -1,7 +1,9 @@
 """A run that version 1 of the format wrote: every later version must read these very bytes."""
 
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,3 +44,16 @@ def test_its_scalars_and_events_are_what_they_were():
     assert history.events("non_finite")[0]["producer"] is True
     assert history.events("trouble")[0]["words"] == "nan"
     assert history.events("loss_kind")[0]["kind"] == "cross_entropy"
+
+
+def test_the_documented_way_to_read_it_works(monkeypatch, tmp_path, capsys):
+    page = (GOLDEN.parent.parent.parent / "docs" / "run-format.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(GOLDEN, tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    np.testing.assert_array_equal(found["records"]["step"], [0, 1, 2])
+    np.testing.assert_allclose(found["records"]["delta.rms"][:, 0], [1e-30, 2e-30, 3e-30], rtol=1e-7)
+    assert capsys.readouterr().out.startswith("[0 1 2]")
