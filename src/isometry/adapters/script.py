@@ -172,7 +172,7 @@ class _AfterImport(MetaPathFinder):
         load = loader.exec_module
 
         def load_and_tell(module: ModuleType) -> None:
-            del loader.exec_module  # type: ignore[method-assign]
+            del loader.exec_module
             load(module)
             self.imported(name)
 
