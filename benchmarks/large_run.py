@@ -87,9 +87,8 @@ def measure(name: str, work: str, folder: Path) -> tuple[float, float]:
     command = [sys.executable, "-c", AROUND.format(work=work), str(folder)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     told = json.loads(output.splitlines()[-1])
-    print(
-        f"{name:26} {told['seconds']:6.1f} s ({told['cpu']:.1f} s of CPU)   {told['bytes'] / 1e9:5.2f} GB resident at most"
-    )
+    spent, memory = f"{told['seconds']:6.1f} s ({told['cpu']:.1f} s of CPU)", told["bytes"] / 1e9
+    print(f"{name:26} {spent}   {memory:5.2f} GB resident at most")
     return told["seconds"], told["bytes"]
 
 
