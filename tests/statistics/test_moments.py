@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from isometry.network.signals import MOMENTS
-from isometry.statistics.moments import Moments, as_row, from_row, merge, merge_rows, moments
+from isometry.statistics.moments import Moments, as_row, from_row, merge, merge_rows, moments, pool_rows
 
 EXACT = Context(prec=60, Emax=10**6, Emin=-(10**6))
 FORMATS = (np.float16, np.float32, np.float64)
@@ -155,3 +155,17 @@ def test_rows_merge_like_single_moments(values):
 def test_rows_of_nothing_change_nothing():
     row, nothing = as_row(moments([1.0, 2.0])), as_row(moments([]))
     np.testing.assert_allclose(merge_rows(row, nothing), row, rtol=1e-15)
+
+
+@settings(max_examples=30)
+@given(hnp.arrays(np.float32, (5, 3, 10)))
+def test_pooled_rows_are_the_moments_of_all_parts(values):
+    pooled = pool_rows(np.array([[as_row(moments(x)) for x in part] for part in values]))
+    for layer in range(3):
+        assert_same(from_row(pooled[layer]), moments(values[:, layer]))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_pooling_neither_underflows_nor_overflows(scale):
+    parts = scale * (np.random.default_rng(0).standard_normal((4, 50)) + np.arange(4)[:, None])
+    assert_close(from_row(pool_rows(np.array([as_row(moments(part)) for part in parts]))), parts, tolerance=1e-12)
