@@ -20,6 +20,7 @@ from isometry.errors import IsometryError
 __all__ = ["run"]
 
 NOTHING_SEEN = 2
+ELSEWHERE = "Training in subprocesses is not watched: run the script that they run."
 
 
 def run(
@@ -73,17 +74,35 @@ def run(
     if not _has_seen_something(outcome):
         _remove_if_empty(absolute)
         raise typer.Exit(outcome.exit_code or NOTHING_SEEN)
+    try:
+        told = _told(folder if Path.cwd() == start else absolute, output, write_report=write_report, as_json=as_json)
+        code = exit_code(told, fail_on)
+    except IsometryError as error:
+        _say(f"isometry: {error}")
+        code = NOTHING_SEEN
+    raise typer.Exit(outcome.exit_code or code)
 
-    here = folder if Path.cwd() == start else absolute
+
+def _told(folder: Path, output: TextIO, *, write_report: bool, as_json: bool) -> Diagnosis:
+    """Diagnose the run, write its report, say it."""
     with _at_work("isometry  diagnosing …"):
-        diagnosis = api.diagnose(here)
-        report = api.report(diagnosis, here / "report.html") if write_report else None
+        diagnosis = api.diagnose(folder)
+        report = _written(diagnosis, folder / "report.html") if write_report else None
     if as_json:
         print_json(diagnosis.to_dict(), stream=output)
     else:
         print(file=output)
-        print_verdict(diagnosis, closing=_closing(diagnosis, here, report), stream=output)
-    raise typer.Exit(outcome.exit_code or exit_code(diagnosis, fail_on))
+        print_verdict(diagnosis, closing=_closing(diagnosis, folder, report), stream=output)
+    return diagnosis
+
+
+def _written(diagnosis: Diagnosis, path: Path) -> Path | None:
+    """The report; a full disk must not cost the verdict."""
+    try:
+        return api.report(diagnosis, path)
+    except IsometryError as error:
+        _say(f"isometry: {error}")
+        return None
 
 
 def _stdout_for_json() -> TextIO:
@@ -137,13 +156,10 @@ def _has_seen_something(outcome: ScriptOutcome) -> bool:
     if outcome.trouble:
         return False
     if outcome.watch is None:
-        _say(
-            f"isometry  nothing to diagnose: the script never used {' or '.join(FRAMEWORKS)} in this process. "
-            "Training in subprocesses is not watched; run the script that they run."
-        )
+        _say(f"isometry  nothing to diagnose: the script never used {' or '.join(FRAMEWORKS)}. {ELSEWHERE}")
         return False
     if not outcome.watch.recorded_anything:
-        _say("isometry  nothing to diagnose: no training step was seen, because no loss.backward() was called.")
+        _say(f"isometry  nothing to diagnose: no training step was seen, for no backward pass was made. {ELSEWHERE}")
         return False
     return True
 
