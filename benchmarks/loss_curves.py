@@ -512,8 +512,8 @@ def judge(cache: Path, *, verbose: bool) -> None:
                     what = "missed" if is_sick else "false"
                     print(
                         f"{what:6s} {problem:22s} {family.name:26s} {optimiser:8s} {steps:4d} steps "
-                        f"at {member.rate:8.2g}: above {member.above:.2f} below {member.below:.2f} gained {member.gained:.3f}"
-                        + (f"  {found[problem].summary}" if fired else "")
+                        f"at {member.rate:8.2g}: above {member.above:.2f} below {member.below:.2f} "
+                        f"gained {member.gained:.3f}" + (f"  {found[problem].summary}" if fired else "")
                     )
     for (problem, held_out), score in sorted(scores.items()):
         print(f"{problem:22s} {'held out ' if held_out else 'calibrate'} {score}")

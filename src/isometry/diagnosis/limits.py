@@ -48,13 +48,13 @@ ROUNDING = Limit(
 )
 WHOLLY = Limit(0.97, "share of the total", "words only: from here on one cause is told as all of it")
 FLAT = Limit(0.30103, "decades a layer", "words only: saturated where z takes more than half of the slope at rest")
-CLIMB_SLOWS = Limit(2.0, "decades", "to be calibrated")
+CLIMB_SLOWS = Limit(1.8, "decades", "to be calibrated")
 CLIMB_HARMS = Limit(4.0, "decades", "to be calibrated")
 
 FEWEST_TIMES = Limit(8, "time steps", "shorter sequences have no long past to lose")
 TIME_FALL_SLOWS = Limit(3.0, "decades", "to be calibrated")
 TIME_FALL_HARMS = Limit(6.0, "decades", "to be calibrated")
-TIME_CLIMB_SLOWS = Limit(2.0, "decades", "adding up over 100 time steps gives at most 2")
+TIME_CLIMB_SLOWS = Limit(1.8, "decades", "adding up over 100 time steps gives at most 2")
 TIME_CLIMB_HARMS = Limit(4.0, "decades", "to be calibrated")
 
 SEEN = Limit(300, "samples", "rule of three: never active in 300 samples bounds the rate of activity by 1 % (95 %)")
@@ -97,7 +97,7 @@ BLAMED = Limit(0.5, "share of the drift", "the draw is the leading cause if it e
 SAME = Limit(1e-6, "std / rms", "float32 rounding of equal numbers")
 
 
-# Loss, rates, inputs, numbers. "Curves" are the trainings of benchmarks/loss_curves.py, whose truth is the sweep itself.
+# Loss, rates, inputs, numbers. "Curves" are those of benchmarks/loss_curves.py; their truth is the sweep itself.
 
 CURVES = "calibrated 2026-11 on 12 families of training curves, checked on 11 others"
 
@@ -145,6 +145,7 @@ MEDIAN_ERROR = Limit(1.2533, "standard errors", "√(π/2): error of a median ov
 SPIKE_WINDOW = Limit(50, "steps", CURVES)
 SPIKE_SCORE = Limit(10.0, "standard deviations", CURVES)
 SPIKE_RECORD = Limit(3.0, "times the largest rise before", CURVES)
+SPIKE_MEMORY = Limit(1000, "steps", "so long a past holds the tail of hard samples, one in a hundred of them")
 SPIKE_START = Limit(10, "steps", "the median of the first ten steps stands for the untrained network")
 SPIKE_PART = Limit(0.5, "share of the way back", CURVES)
 SPIKE_FACTOR = Limit(2.0, "times the level before", CURVES)
@@ -153,3 +154,15 @@ SPIKE_RESTART = Limit(20, "steps", "a restart needs a few steps to show, and rat
 RAISED = Limit(1.5, "times the rate before", "schedules that fall, or creep up, stay below")
 ONE_BATCH = Limit(2, "steps", "one batch, and its echo in momentum")
 UNTOLD = Limit(1e6, "", "words only: larger proportions are all the same")
+
+INPUT_LARGE = Limit(30.0, "rms", "benchmarks/input_scale.py, 2026-11: plain SGD breaks between 30 and 100, Adam later")
+INPUT_HUGE = Limit(300.0, "rms", "benchmarks/input_scale.py, 2026-11")
+INPUT_SMALL = Limit(0.03, "rms", "benchmarks/input_scale.py, 2026-11: SGD stands still, Adam loses a tenth")
+INPUT_TINY = Limit(0.003, "rms", "benchmarks/input_scale.py, 2026-11: Adam loses more than a third")
+INPUT_SHIFTED = Limit(10.0, "standard deviations", "benchmarks/input_scale.py, 2026-11")
+INPUT_SHIFT_COUNTS = Limit(3.0, "rms", "a mean of ordinary size does no harm however small the spread about it")
+TARGET_LARGE = Limit(30.0, "rms", "benchmarks/input_scale.py, 2026-11")
+TARGET_HUGE = Limit(1000.0, "rms", "benchmarks/input_scale.py, 2026-11")
+TARGET_SMALL = Limit(0.01, "rms", "benchmarks/input_scale.py, 2026-11")
+TARGET_SHIFTED = Limit(10.0, "standard deviations", "benchmarks/input_scale.py, 2026-11")
+TARGET_SHIFT_COUNTS = Limit(3.0, "rms", "a mean of ordinary size does no harm however small the spread about it")

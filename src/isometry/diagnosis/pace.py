@@ -40,7 +40,7 @@ class Pace:
     def late(self) -> NDArray[np.float64]:
         """Median ratio of each layer in the second half of the recorded steps, NaN where it rested. shape (layers,)"""
         half = self.ratio[len(self.ratio) // 2 :]
-        seen = np.isfinite(half).any(axis=0)
+        seen = np.asarray(np.isfinite(half).any(axis=0))
         return np.array([np.nanmedian(half[:, k]) if seen[k] else np.nan for k in range(len(seen))])
 
     @property

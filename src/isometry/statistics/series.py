@@ -189,5 +189,5 @@ def _length(values: Values, at: int, *, level: float, rise: float) -> tuple[int,
     smooth = after if len(after) < 3 else np.median(np.lib.stride_tricks.sliding_window_view(after, 3), axis=1)
     low = np.flatnonzero(smooth <= level + rise / 4)
     if len(low):
-        return max(1, int(low[0])), True
+        return int(low[0]) + 1, True
     return len(after), False

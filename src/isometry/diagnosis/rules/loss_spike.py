@@ -24,10 +24,11 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     the largest rise among them. And it must matter: the loss doubles, and goes at least half of the way back to where
     training began.
 
-    How it is told apart: noise of small batches, hard samples and short last batches of an epoch repeat, so the recent
-    past already holds rises like them; a rate that was raised on purpose shows in the recorded rate; losses that two
-    optimisers pull at (GANs) jump in good health and are not judged. A jump that stays, below the level of the
-    start, is taken for harder data. What comes back within a step or two is one bad batch, and only noted.
+    How it is told apart: noise of small batches, hard samples and short last batches of an epoch repeat, so the past,
+    a longer one for single batches, already holds rises like them; a rate that was raised on purpose shows in the
+    recorded rate; losses that two optimisers pull at (GANs) jump in good health and are not judged. A jump that
+    stays, below the level of the start, is taken for harder data. What comes back within a step or two is one bad
+    batch, and only noted.
 
     Sources: Chowdhery et al. 2023, section 5.1 (spikes of large models). Limits: benchmarks/loss_curves.py.
     """
@@ -38,7 +39,11 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     values, steps = np.asarray(series.values[finite], np.float64), series.steps[finite]
     if len(values) <= limits.SPIKE_WINDOW.value:
         raise NotRecorded(f"{len(values)} finite values of the loss are too few to tell a jump from noise")
-    found = [jump for jump in _candidates(values) if _matters(jump, values) and not _follows_rate(run, jump, steps)]
+    found = [
+        jump
+        for jump in _candidates(values)
+        if _matters(jump, values) and not _follows_rate(run, jump, steps) and not _is_tail(jump, values)
+    ]
     if found:
         yield _finding(found, steps, series)
 
@@ -59,6 +64,14 @@ def _matters(jump: Jump, values: Values) -> bool:
     part = limits.SPIKE_PART.value if jump.back else 1.0
     doubled = jump.before <= 0 or jump.peak > limits.SPIKE_FACTOR.value * jump.before
     return doubled and jump.rise > part * way
+
+
+def _is_tail(jump: Jump, values: Values) -> bool:
+    """Whether a jump of one batch is but the next of a kind that a longer past already knows."""
+    if not jump.back or jump.length > limits.ONE_BATCH.value:
+        return False
+    past = values[max(jump.at - int(limits.SPIKE_MEMORY.value), 0) : jump.at]
+    return bool(jump.rise < limits.SPIKE_RECORD.value * (past.max() - jump.before))
 
 
 def _follows_rate(run: Run, jump: Jump, steps: Integers) -> bool:

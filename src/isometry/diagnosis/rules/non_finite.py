@@ -228,7 +228,7 @@ def _magnitudes(run: Run, origin: Origin) -> np.ndarray:
         return np.zeros(0)
     before = run.history.steps < origin.step
     values = np.asarray(run.history[column][before, run.architecture.index(origin.layer)], float)
-    return values[np.isfinite(values) & (values > 0)]
+    return np.asarray(values[np.isfinite(values) & (values > 0)])
 
 
 def _has_grown(run: Run, origin: Origin) -> bool:

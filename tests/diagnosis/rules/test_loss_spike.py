@@ -1,0 +1,78 @@
+"""L201 tells a jump from noise, from schedules and from rivals."""
+
+import numpy as np
+import pytest
+
+from isometry.diagnosis.finding import Severity
+from isometry.diagnosis.rules.loss_spike import loss_spike
+from isometry.errors import NotRecorded
+
+from .curves import STEPS, Values, falling, noisy, trained
+
+
+def with_jump(loss: Values, *, at: int = 200, height: float = 5.0, fade: float = 15.0) -> Values:
+    after = np.arange(len(loss)) - at
+    return np.asarray(loss + np.where(after >= 0, height * np.exp(-np.maximum(after, 0) / fade), 0.0))
+
+
+def test_jump_that_takes_time_to_heal_slows() -> None:
+    (finding,) = loss_spike(trained(with_jump(falling()), 1e-3))
+    assert finding.severity == Severity.SLOWS
+    assert finding.first_step == 200
+
+
+def test_jump_that_stays_harms() -> None:
+    (finding,) = loss_spike(trained(with_jump(falling(), fade=1e9), 1e-3))
+    assert finding.severity == Severity.HARMS
+
+
+def test_single_bad_batch_is_noted() -> None:
+    (finding,) = loss_spike(trained(with_jump(falling(), height=20.0, fade=0.01), 1e-3))
+    assert finding.severity == Severity.NOTE
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e6])
+def test_scale_of_the_loss_does_not_matter(scale: float) -> None:
+    assert len(loss_spike(trained(with_jump(falling()) * scale, 1e-3))) == 1
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 0.8])
+@pytest.mark.parametrize("seed", range(5))
+def test_batch_noise_is_no_finding(noise: float, seed: int) -> None:
+    assert loss_spike(trained(noisy(falling(noise=0.0), noise=noise, seed=seed), 1e-3)) == ()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_heavy_tail_of_hard_samples_is_at_most_noted(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    hard = random.random(2000) < 0.05
+    loss = np.where(hard, random.exponential(2.0, 2000), random.exponential(0.02, 2000))
+    found = loss_spike(trained(np.r_[falling(steps=100), loss], 1e-3))
+    assert all(finding.severity == Severity.NOTE for finding in found)
+
+
+def test_short_last_batch_of_each_epoch_is_no_finding() -> None:
+    loss = falling()
+    loss[39::40] *= 4
+    assert loss_spike(trained(loss, 1e-3)) == ()
+
+
+def test_restart_of_the_rate_is_no_finding() -> None:
+    rate = np.where(np.arange(STEPS) < 200, 1e-4, 1e-2)
+    assert loss_spike(trained(with_jump(falling()), 1e-3, scalars={"lr": rate})) == ()
+
+
+def test_harder_data_from_some_step_on_are_no_finding() -> None:
+    loss = falling() + np.where(np.arange(STEPS) > 200, 0.8, 0.0)
+    assert loss_spike(trained(loss, 1e-3)) == ()
+
+
+def test_rivals_are_not_judged() -> None:
+    optimizers = [{"step": 0, "name": "Adam", "parameters": [name]} for name in ("g.weight", "d.weight")]
+    with pytest.raises(NotRecorded):
+        loss_spike(trained(with_jump(falling()), 1e-3, events={"optimizer": optimizers}))
+
+
+def test_tiny_run_is_not_judged() -> None:
+    with pytest.raises(NotRecorded):
+        loss_spike(trained(falling(steps=20), 1e-3))

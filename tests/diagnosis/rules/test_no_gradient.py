@@ -1,0 +1,66 @@
+"""G301 tells frozen, unused and cut off by mistake apart."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from isometry.diagnosis.finding import Severity
+from isometry.diagnosis.rules.no_gradient import no_gradient
+from isometry.history.run import Run
+from tests.runs import make_run
+
+HELD = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
+
+
+def run_with(reason: str, *layers: str, held: Sequence[str] = HELD) -> Run:
+    entries = [
+        {"name": f"{layer}.{kind}", "layer": layer, "reason": reason} for layer in layers for kind in ("weight", "bias")
+    ]
+    return make_run(
+        names=["fc1", "fc2"],
+        delta_rms=1.0,
+        events={
+            "optimizer": [{"step": 0, "name": "SGD", "lr": 0.1, "parameters": list(held)}],
+            "no_gradient": [{"step": 2, "parameters": entries}],
+        },
+    )
+
+
+def test_run_without_events_is_no_finding() -> None:
+    assert no_gradient(make_run(delta_rms=[1.0, 1.0])) == ()
+
+
+def test_frozen_is_no_finding() -> None:
+    assert no_gradient(run_with("frozen", "fc1")) == ()
+
+
+@pytest.mark.parametrize("reason", ["output unused", "never ran", "not in any optimizer"])
+def test_unused_is_noted(reason: str) -> None:
+    (finding,) = no_gradient(run_with(reason, "fc2"))
+    assert finding.severity == Severity.NOTE
+    assert finding.layers == ("fc2",)
+
+
+@pytest.mark.parametrize("reason", ["detached", "ran without gradient"])
+def test_cut_off_by_mistake_harms(reason: str) -> None:
+    (finding,) = no_gradient(run_with(reason, "fc1"))
+    assert finding.severity == Severity.HARMS
+    assert finding.layers == ("fc1",)
+    assert "fc1.weight" in finding.summary
+
+
+def test_everything_cut_off_stops() -> None:
+    (finding,) = no_gradient(run_with("detached", "fc1", "fc2"))
+    assert finding.severity == Severity.STOPS
+
+
+@pytest.mark.parametrize("reason", ["detached", "ran without gradient"])
+def test_target_network_outside_the_optimizer_is_only_noted(reason: str) -> None:
+    (finding,) = no_gradient(run_with(reason, "fc1", held=["fc2.weight", "fc2.bias"]))
+    assert finding.severity == Severity.NOTE
+
+
+def test_part_that_joined_later_is_no_finding() -> None:
+    cut = {"step": 2, "parameters": [{"name": "fc1.weight", "layer": "fc1", "reason": "detached"}]}
+    run = make_run(delta_rms=[1.0, 1.0], events={"no_gradient": [cut, {"step": 90, "parameters": []}]})
+    assert no_gradient(run) == ()

@@ -1,0 +1,81 @@
+"""N101 names the producer and the step, and leaves a loss scaler alone."""
+
+import numpy as np
+import pytest
+
+from isometry.diagnosis.finding import Severity
+from isometry.diagnosis.rules.non_finite import non_finite
+from tests.runs import make_run
+
+LAYERS, STEPS = 4, 6
+NONE = np.zeros((STEPS, LAYERS))
+
+
+def counted(row: int, *layers: int, onwards: bool = True) -> np.ndarray:
+    counts = NONE.copy()
+    counts[row : None if onwards else row + 1, list(layers)] = 3
+    return counts
+
+
+def test_finite_run_is_no_finding() -> None:
+    run = make_run(pre_activation_nan=NONE, delta_inf=NONE, weight_nan=NONE, scalars={"loss": np.ones(STEPS)})
+    assert non_finite(run) == ()
+
+
+def test_producer_is_told_from_those_that_pass_it_on() -> None:
+    run = make_run(
+        pre_activation_nan=counted(3, 1, 2, 3), pre_activation_abs_max=1.0, weight_nan=counted(4, 0, 1, 2, 3)
+    )
+    (finding,) = non_finite(run)
+    assert finding.layers == ("fc2",)
+    assert finding.first_step == 3
+    assert finding.severity == Severity.STOPS
+    assert "forward" in finding.summary
+    assert "2 other layers" in finding.summary
+
+
+def test_backward_producer_is_the_one_nearest_to_the_loss() -> None:
+    run = make_run(delta_inf=counted(2, 0, 1, 2), delta_abs_max=1.0, pre_activation_nan=NONE, weight_nan=counted(3, 0))
+    (finding,) = non_finite(run)
+    assert finding.layers == ("fc3",)
+    assert "backward" in finding.summary
+
+
+def test_nan_in_the_data_is_blamed_on_the_data() -> None:
+    run = make_run(input_nan=counted(1, 0), pre_activation_nan=counted(1, 0, 1, 2, 3), weight_nan=counted(2, 0))
+    (finding,) = non_finite(run)
+    assert finding.causes[0].name == "data"
+
+
+@pytest.mark.parametrize(("largest", "name"), [((1.0, 1e12, 1e37), "overflow"), ((1.0, 1.2, 0.9), "invalid operation")])
+def test_overflow_is_told_from_an_invalid_operation(largest: tuple[float, ...], name: str) -> None:
+    sizes = np.full((STEPS, LAYERS), np.nan)
+    sizes[:3] = np.array(largest)[:, None]
+    run = make_run(pre_activation_inf=counted(3, 1, 2, 3), pre_activation_abs_max=sizes)
+    assert next(iter(non_finite(run))).causes[0].name == name
+
+
+def test_gradients_that_recover_are_only_noted() -> None:
+    run = make_run(
+        weight_gradient_inf=counted(0, 0, 1, 2, 3, onwards=False), weight_nan=NONE, scalars={"loss": np.ones(STEPS)}
+    )
+    (finding,) = non_finite(run)
+    assert finding.severity == Severity.NOTE
+
+
+def test_loss_alone_is_enough() -> None:
+    run = make_run(pre_activation_nan=NONE, scalars={"loss": [1.0, 0.9, np.nan, np.nan, np.nan, np.nan]})
+    (finding,) = non_finite(run)
+    assert finding.first_step == 2
+    assert finding.severity == Severity.STOPS
+    assert finding.causes[0].name == "loss function"
+
+
+def test_event_between_recorded_steps_comes_first() -> None:
+    event = {"step": 7, "direction": "forward", "layer": "fc2", "signal": "pre_activation", "producer": True}
+    run = make_run(
+        steps=[0, 5, 10], pre_activation_nan=[[0, 0, 0], [0, 0, 0], [0, 2, 2]], events={"non_finite": [event]}
+    )
+    (finding,) = non_finite(run)
+    assert finding.first_step == 7
+    assert finding.layers == ("fc2",)

@@ -1,0 +1,30 @@
+"""D102 finds regression targets out of scale."""
+
+import pytest
+
+from isometry.diagnosis.rules.unscaled_targets import unscaled_targets
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from tests.runs import make_run
+
+
+def asked_for(mean: float, std: float, *, kind: str = "mse") -> Run:
+    event = {"step": 0, "kind": kind, "classes": None, "targets": {"mean": mean, "std": std}, "outputs": None}
+    return make_run(delta_rms=[1.0, 1.0], events={"loss_kind": [event]})
+
+
+@pytest.mark.parametrize("kind", ["mse", "l1", "smooth_l1"])
+@pytest.mark.parametrize(("mean", "std"), [(152.0, 77.0), (2e5, 8e4), (0.0, 1e-4), (1e4, 1.0), (20.0, 0.5)])
+def test_targets_out_of_scale_are_found(mean: float, std: float, kind: str) -> None:
+    (finding,) = unscaled_targets(asked_for(mean, std, kind=kind))
+    assert finding.layers == ("fc2",)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (5.0, 3.0), (0.3, 0.2), (1.0, 0.0)])
+def test_ordinary_targets_are_no_finding(mean: float, std: float) -> None:
+    assert unscaled_targets(asked_for(mean, std)) == ()
+
+
+def test_classes_are_not_judged() -> None:
+    with pytest.raises(NotRecorded):
+        unscaled_targets(asked_for(1e5, 1e5, kind="cross_entropy"))
