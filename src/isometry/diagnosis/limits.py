@@ -26,15 +26,20 @@ class Limit:
 
 
 FEWEST_PLACES = Limit(3, "places", "a slope along depth needs two steps; two places have only a ratio")
-LEARNED = Limit(0.5, "share of the loss", "to be calibrated")
+TWINS = "calibrated 2026-11 between the healthy and the sick twins"
+LEARNED = Limit(
+    0.5, "share of the loss", "half of what guessing loses, or of the first loss; it only lowers severities"
+)
 
-FALL_SLOWS = Limit(2.0, "decades", "to be calibrated")
-FALL_HARMS = Limit(4.0, "decades", "to be calibrated")
+FALL_SLOWS = Limit(2.0, "decades", f"{TWINS}: later steps, at most 1.0 and at least 2.3")
+FALL_HARMS = Limit(4.0, "decades", "a relative update of 1e-3 at the output is 1e-7 at the input: float32 rounding")
 LITTLE = Limit(1.0, "decades", "a layer that receives less than a tenth is counted among those concerned")
 """How far below the output end a layer's ‖δ‖ lies before it is named."""
 EVEN = Limit(0.5, "share of the median", "words only: per-layer losses this close together are told as one number")
 LEADING = Limit(0.3, "share of the total", "words only: a cause is named in the summary from this share on")
-FALL_STOPS = Limit(6.0, "decades", "to be calibrated")
+FALL_DELAYS = Limit(3.0, "decades", f"{TWINS}: at most 2.5 and at least 3.5 where it lasted and then went")
+DELAY = Limit(0.1, "share of all steps", f"{TWINS}: as above; a deep fall that went sooner cost nothing")
+FALL_STOPS = Limit(6.0, "decades", f"{TWINS}: none so deep came below the loss of guessing")
 READABLE = Limit(9.0, "decades", "words only: beyond it a share is written as a power of ten")
 NOTHING = Limit(0.0, "", "exactly zero")
 SMALLEST = {
@@ -48,22 +53,22 @@ ROUNDING = Limit(
 )
 WHOLLY = Limit(0.97, "share of the total", "words only: from here on one cause is told as all of it")
 FLAT = Limit(0.30103, "decades a layer", "words only: saturated where z takes more than half of the slope at rest")
-CLIMB_SLOWS = Limit(1.8, "decades", "to be calibrated")
-CLIMB_HARMS = Limit(4.0, "decades", "to be calibrated")
+CLIMB_SLOWS = Limit(1.8, "decades", f"{TWINS}: later steps, at most 1.7 and at least 1.9")
+CLIMB_HARMS = Limit(4.0, "decades", "a relative update of 1e-3 at the output is 10 at the input")
 
 FEWEST_TIMES = Limit(8, "time steps", "shorter sequences have no long past to lose")
-TIME_FALL_SLOWS = Limit(3.0, "decades", "to be calibrated")
-TIME_FALL_HARMS = Limit(6.0, "decades", "to be calibrated")
-TIME_CLIMB_SLOWS = Limit(1.8, "decades", "adding up over 100 time steps gives at most 2")
-TIME_CLIMB_HARMS = Limit(4.0, "decades", "to be calibrated")
+TIME_FALL_SLOWS = Limit(3.0, "decades", "the past counts a thousandth; networks that learn nevertheless have a note")
+TIME_FALL_HARMS = Limit(6.0, "decades", "the past is float32 rounding beside the last step")
+TIME_CLIMB_SLOWS = Limit(2.0, "decades", "adding up over 100 time steps gives at most 2")
+TIME_CLIMB_HARMS = Limit(4.0, "decades", "as along depth")
 
 SEEN = Limit(300, "samples", "rule of three: never active in 300 samples bounds the rate of activity by 1 % (95 %)")
-DEAD_NOTE = Limit(0.25, "share of units", "to be calibrated")
-DEAD_SLOWS = Limit(0.5, "share of units", "to be calibrated")
-DEAD_HARMS = Limit(0.9, "share of units", "to be calibrated")
+DEAD_NOTE = Limit(0.25, "share of units", f"{TWINS}: most healthy rectifier layers stay below")
+DEAD_SLOWS = Limit(0.5, "share of units", "half the width is gone; loud only where the loss does not fall")
+DEAD_HARMS = Limit(0.9, "share of units", f"{TWINS}: healthy ones at most 0.75")
 
-SATURATED_NOTE = Limit(0.5, "share of elements", "to be calibrated")
-SATURATED_HARMS = Limit(0.8, "share of elements", "to be calibrated")
+SATURATED_NOTE = Limit(0.5, "share of elements", f"{TWINS}: first steps, at most 0.33 and at least 0.84")
+SATURATED_HARMS = Limit(0.8, "share of elements", f"{TWINS}: first steps, at most 0.33 and at least 0.84")
 
 MEAN_FIELD = "mean field: the σ_w that keeps both signals, E φ′² = 1 / σ_w² at small or unit variance"
 CRITICAL_WEIGHT = {
@@ -91,8 +96,8 @@ CRITICAL_WEIGHT = {
 }
 """Scale of weights, as σ_w = rms W · √fan_in, that suits the nonlinearity in front of them."""
 
-DRIFT_SLOWS = Limit(2.0, "decades", "to be calibrated")
-DRIFT_HARMS = Limit(4.0, "decades", "to be calibrated")
+DRIFT_SLOWS = Limit(2.0, "decades", "as the fall of δ")
+DRIFT_HARMS = Limit(4.0, "decades", "as the fall of δ")
 BLAMED = Limit(0.5, "share of the drift", "the draw is the leading cause if it explains more than half")
 SAME = Limit(1e-6, "std / rms", "float32 rounding of equal numbers")
 
@@ -152,7 +157,7 @@ SPIKE_FACTOR = Limit(2.0, "times the level before", CURVES)
 SPIKE_PATIENCE = Limit(20, "steps", "sooner before the end of a run it cannot be told whether the loss comes back")
 SPIKE_RESTART = Limit(20, "steps", "a restart needs a few steps to show, and rates are recorded only now and then")
 RAISED = Limit(1.5, "times the rate before", "schedules that fall, or creep up, stay below")
-ONE_BATCH = Limit(2, "steps", "one batch, and its echo in momentum")
+ONE_BATCH = Limit(3, "steps", "one batch, or two close together, and the echo in momentum")
 UNTOLD = Limit(1e6, "", "words only: larger proportions are all the same")
 
 INPUT_LARGE = Limit(30.0, "rms", "benchmarks/input_scale.py, 2026-11: plain SGD breaks between 30 and 100, Adam later")
