@@ -4,8 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.level import level_of, loss_series
+from isometry.diagnosis.trunk import column
+from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.signals import Signal
+from isometry.statistics.update import update_ratio
 
 __all__ = ["has_learned", "is_adaptive", "loss_progress", "update_ratios"]
 
@@ -13,37 +17,35 @@ ADAPTIVE = frozenset({"adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "a
 
 
 def loss_progress(run: Run) -> float | None:
-    """Which share of the loss at the start is gone at the end; None where there is no loss, or too little of it.
+    """Which share of what guessing loses, else of the first loss, is gone at the end; None where that cannot be told.
 
-    Medians of the first and the last tenth of the steps are compared, so that single batches do not decide.
+    A network drawn far too large begins with a huge loss and soon guesses: that is no progress. So the level that an
+    answer has which ignores the input counts, where the run knows it.
     """
-    series = run.history.scalars.get("loss")
-    if series is None:
+    try:
+        level = level_of(run)
+    except NotRecorded:
         return None
-    values = np.asarray(series.values, dtype=np.float64)
-    finite = values[np.isfinite(values)]
-    span = max(1, len(finite) // 10)
-    if len(finite) < 2 * span + 1 or len(finite) < len(values):
+    if not np.isfinite(loss_series(run).values).all():
         return None
-    start, end = float(np.median(finite[:span])), float(np.median(finite[-span:]))
-    return (start - end) / abs(start) if start else None
+    if level.guessing is not None and level.guessing > 0:
+        return 1 - level.course.end / level.guessing
+    return level.fallen
 
 
 def has_learned(run: Run) -> bool:
-    """The loss has fallen by so much that the network cannot be said not to learn."""
+    """The loss is so low that the network cannot be said not to learn."""
     progress = loss_progress(run)
     return progress is not None and progress > limits.LEARNED.value
 
 
 def update_ratios(run: Run, *, rows: NDArray[np.int64], layers: tuple[int, ...]) -> NDArray[np.float64]:
     """Relative size of each update, rms ΔW / rms W; NaN where no optimiser stepped the layer. shape (rows, layers)"""
-    update = np.asarray(run.history[Signal.UPDATE, "rms"][rows][:, list(layers)], dtype=np.float64)
-    weight = np.asarray(run.history[Signal.WEIGHT, "rms"][rows][:, list(layers)], dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = update / weight
-    ratio[~np.isfinite(ratio)] = np.nan
+    update = column(run, Signal.UPDATE, "rms", rows=rows, layers=layers)
+    weight = column(run, Signal.WEIGHT, "rms", rows=rows, layers=layers)
+    ratio = np.where(weight > 0, update_ratio(update, weight), np.nan)
     if (Signal.UPDATE, "applied") in run.history:
-        applied = np.asarray(run.history[Signal.UPDATE, "applied"][rows][:, list(layers)], dtype=np.float64)
+        applied = column(run, Signal.UPDATE, "applied", rows=rows, layers=layers)
         ratio[~(applied > 0)] = np.nan
     return ratio
 

@@ -50,6 +50,9 @@ class Silence:
     abs_max: float
     """Greatest |δ| at the last place that still has one."""
     dtype: str
+    flat: bool
+    """The last layer that passes nothing has a nonlinearity whose slope is zero everywhere: its units are dead or
+    saturated, which is a finding of its own."""
     rows: Rows
 
 
@@ -111,8 +114,15 @@ def silence(run: Run, trunk: Trunk) -> Silence | None:
         decades=typical,
         abs_max=float(np.median(run.history["delta", "abs_max"][rows][:, above])),
         dtype=run.architecture.layers[above].dtype,
+        flat=_is_flat(run, trunk.places[places[last]], rows),
         rows=rows,
     )
+
+
+def _is_flat(run: Run, layer: int, rows: Rows) -> bool:
+    if (Signal.SLOPE, "rms") not in run.history:
+        return False
+    return bool(np.median(column(run, Signal.SLOPE, "rms", rows=rows, layers=(layer,))) == 0)
 
 
 def fall(decades: Array) -> Array:

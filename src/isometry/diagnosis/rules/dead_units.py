@@ -40,8 +40,9 @@ def dead_units(run: Run) -> Iterable[Finding]:
     units, seen = (column(run, *name, rows=rows) for name in (UNITS, SEEN))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = column(run, *DEAD, rows=rows) / units
-    share[_broken(run, rows)] = np.nan
     share[~((units > 0) & (seen >= limits.SEEN.value))] = np.nan
+    share[_off(run, rows) & (units > 0)] = 1.0
+    share[_broken(run, rows)] = np.nan
     watched = np.flatnonzero(~np.isnan(share).all(axis=0))
     if not len(watched):
         raise NotRecorded(f"no rectifier whose units were watched over {limits.SEEN.value:.0f} samples or more")
@@ -49,6 +50,15 @@ def dead_units(run: Run) -> Iterable[Finding]:
     concerned = [layer for layer, value in late.items() if value >= limits.DEAD_NOTE.value]
     if concerned:
         yield _finding(run, rows, share, late=late, concerned=concerned)
+
+
+def _off(run: Run, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Layers of which every unit was off on every sample of a step. That needs no window: the elements are enough."""
+    if any((Signal.SLOPE, statistic) not in run.history for statistic in ("zeros", "count")):
+        return np.zeros((len(rows), len(run.architecture)), dtype=bool)
+    count = column(run, Signal.SLOPE, "count", rows=rows)
+    off: NDArray[np.bool_] = column(run, Signal.SLOPE, "zeros", rows=rows) == count
+    return off & (count >= limits.SEEN.value)
 
 
 def _broken(run: Run, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -131,9 +131,10 @@ def _judged(run: Run, found: _Drift) -> Iterable[Finding]:
     explained = float(found.explained.sum())
     if abs(found.drift) < limits.DRIFT_SLOWS.value or explained * sign < limits.BLAMED.value * abs(found.drift):
         return
-    off = [step for step in range(len(found.explained)) if found.explained[step] * sign > 0]
+    share = found.explained * sign
+    worst = int(share.argmax())
+    off = np.flatnonzero(share >= limits.EVEN.value * share[worst])
     layers = tuple(found.names[step + 1] for step in off)
-    worst = max(off, key=lambda step: abs(found.explained[step]))
     size = "small" if sign < 0 else "large"
     yield Finding(
         severity=_severity(run, found),
@@ -164,9 +165,10 @@ def _told(found: _Drift) -> str:
 
 
 def _severity(run: Run, found: _Drift) -> Severity:
-    if abs(found.later) < limits.DRIFT_SLOWS.value or has_learned(run):
+    if abs(found.later) < limits.DRIFT_SLOWS.value:
         return Severity.NOTE
-    return Severity.SLOWS if abs(found.drift) < limits.DRIFT_HARMS.value else Severity.HARMS
+    mild = abs(found.drift) < limits.DRIFT_HARMS.value or has_learned(run)
+    return Severity.SLOWS if mild else Severity.HARMS
 
 
 def _evidence(found: _Drift) -> tuple[Evidence, ...]:

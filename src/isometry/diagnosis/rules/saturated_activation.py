@@ -33,8 +33,8 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
     gate that is open, is flat for a good reason.
 
     How it is told apart: a trained network saturates units because it has become certain; that is a note as long as
-    the loss has fallen. And a sigmoid network whose gradient vanishes need not be saturated at all: its slope is at
-    most a quarter. That is the vanishing gradient's cause, not this one.
+    the loss has fallen and most units were not flat from the very first steps. And a sigmoid network whose gradient
+    vanishes need not be saturated at all: its slope is at most a quarter. That is the vanishing gradient's cause.
 
     Sources: Glorot & Bengio 2010, section 3; LeCun et al. 1998.
     """
@@ -59,7 +59,7 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
     high = share[:, worst] >= limits.SATURATED_NOTE.value
     layer = run.architecture.layers[worst]
     yield Finding(
-        severity=_severity(run, worst=late[worst]),
+        severity=_severity(run, early=early[worst], late=late[worst]),
         summary=(
             f"{layer.name}: {late[worst]:.0%} of the {layer.activation} outputs are saturated"
             + (f"; {words.span(names)} are concerned" if len(names) > 1 else "")
@@ -80,10 +80,13 @@ def _counts(run: Run, position: int) -> bool:
     return not layer.output and not layer.gated and not layer.recurrent
 
 
-def _severity(run: Run, *, worst: float) -> Severity:
-    if worst < limits.SATURATED_NOTE.value or has_learned(run):
+def _severity(run: Run, *, early: float, late: float) -> Severity:
+    if late < limits.SATURATED_NOTE.value:
         return Severity.NOTE
-    return Severity.HARMS if worst >= limits.SATURATED_HARMS.value else Severity.SLOWS
+    if has_learned(run):
+        lasting = min(early, late) >= limits.SATURATED_HARMS.value
+        return Severity.SLOWS if lasting else Severity.NOTE
+    return Severity.HARMS if late >= limits.SATURATED_HARMS.value else Severity.SLOWS
 
 
 def _causes(run: Run, layer: Layer, position: int) -> tuple[Cause, ...]:

@@ -31,8 +31,11 @@ def vanishing_gradient(run: Run) -> Iterable[Finding]:
 
     How it is told apart: a converged network has a small δ everywhere and a level profile; only the fall along depth
     within one step counts, so multiplying the loss changes nothing. Weight gradients are not compared: their size mixes
-    δ with the size of the activations. A fall that is gone in the later steps is a note. Where δ is exactly zero, it is
-    either below the range of the number format, which the slope above that place shows, or blocked by one layer.
+    δ with the size of the activations. A fall that is gone in the later steps is a note, unless it was deep and
+    lasted. Where δ is exactly zero, it is
+    either below the range of the number format, which the slope above that place shows, or blocked by one layer; if
+    that layer's units are all dead or saturated, this is told as such and not here. A fall that only came with the
+    training is the work of its steps rather than of the network, and no more than slowing.
     Adaptive optimisers divide by the size of the gradient and hide the fall; then the layers move, but by noise.
 
     Sources: Hochreiter 1991; Glorot & Bengio 2010, section 4.2.2; Schoenholz et al. 2017.
@@ -40,7 +43,7 @@ def vanishing_gradient(run: Run) -> Iterable[Finding]:
     judged = 0
     for trunk in trunks(run.architecture):
         silent = silence(run, trunk)
-        if silent is not None:
+        if silent is not None and not silent.flat:
             judged += 1
             yield _silent(run, silent)
             continue
@@ -56,7 +59,7 @@ def _fallen(run: Run, found: Profile) -> Iterable[Finding]:
     early, late = float(fall(found.early).max()), float(fall(found.late).max())
     if max(early, late) < limits.FALL_SLOWS.value:
         return
-    severity = _severity(run, early=early, late=late)
+    severity = _severity(run, found, early=early, late=late)
     recovered = late < limits.FALL_SLOWS.value
     decades = found.early if recovered else found.late
     rows = found.early_rows if recovered else found.late_rows
@@ -81,14 +84,23 @@ def _fallen(run: Run, found: Profile) -> Iterable[Finding]:
     )
 
 
-def _severity(run: Run, *, early: float, late: float) -> Severity:
+def _severity(run: Run, found: Profile, *, early: float, late: float) -> Severity:
     if late < limits.FALL_SLOWS.value:
-        return Severity.NOTE
+        return Severity.SLOWS if _delayed(run, found) else Severity.NOTE
     if has_learned(run):
         return Severity.SLOWS if late >= limits.FALL_HARMS.value else Severity.NOTE
-    if late < limits.FALL_HARMS.value:
+    if late < limits.FALL_HARMS.value or early < limits.FALL_SLOWS.value:
         return Severity.SLOWS
     return Severity.HARMS if early < limits.FALL_STOPS.value else Severity.STOPS
+
+
+def _delayed(run: Run, found: Profile) -> bool:
+    """Whether a deep fall lasted over a good part of the training before it went away."""
+    deep = np.flatnonzero(fall(found.decades).max(axis=1) >= limits.FALL_DELAYS.value)
+    if not len(deep):
+        return False
+    until = int(run.history.steps[found.rows[int(deep[-1])]])
+    return bool(until >= limits.DELAY.value * run.history.total_steps)
 
 
 def _summary(
