@@ -112,11 +112,12 @@ def find_whole(module: nn.Module) -> nn.Module:
     """The largest live module that holds ``module``: a script may call ``model.encoder`` and never ``model``."""
     best, most = module, 0
     for candidate in gc.get_objects():
+        kind = type(candidate)  # isinstance would ask for __class__, which lazy objects answer with warnings
+        if candidate is module or not issubclass(kind, nn.Module) or issubclass(kind, nn.DataParallel):
+            continue
         try:
-            if candidate is module or not isinstance(candidate, nn.Module) or isinstance(candidate, nn.DataParallel):
-                continue
             parts = list(candidate.modules())
-        except Exception:  # noqa: BLE001  a half-built or lazy object of somebody else
+        except Exception:  # noqa: BLE001  a half-built object of somebody else
             continue
         if len(parts) > most and any(part is module for part in parts):
             best, most = candidate, len(parts)
