@@ -18,7 +18,9 @@ CERTAIN = frozenset({8, 32, 128})
 SKELETON_EXCESS = 5.0
 """The rest of the skeleton may take the cost to this multiple of what the budget allows so far …"""
 SKELETON_GRACE = 0.05
-"""… but to no more than this beyond it. [seconds]"""
+"""… but to no more than this beyond it [seconds] …"""
+SKELETON_SHARE = 3.0
+"""… or, in a longer training, to this multiple: there are only two such steps in an octave."""
 ALARM_STEPS = 8
 """Steps recorded after an alarm, at most."""
 ALARMS_ON_CREDIT = 3
@@ -79,7 +81,8 @@ class Cadence:
         # The first recording also finds out the network's structure, once. Half the income pays that back, and the
         # other half goes on recording meanwhile: else a short training would have no middle.
         recurring = after - max(0.0, self._setup - cost)
-        if _in_skeleton(step) and recurring <= min(SKELETON_EXCESS * income, income + SKELETON_GRACE):
+        excess = max(income + SKELETON_GRACE, SKELETON_SHARE * income)
+        if _in_skeleton(step) and recurring <= min(SKELETON_EXCESS * income, excess):
             return True
         return after <= income or recurring <= income / 2
 
