@@ -88,7 +88,7 @@ def _guessing(run: Run, reference: float) -> tuple[str, float | None]:
     own = event.get("value")
     if own is not None and own > 0 and reference > 0:
         return kind, guessing * _value_at(loss_series(run), int(event["step"])) / float(own)
-    proportion = reference / guessing
+    proportion = abs(reference) / guessing
     fitting = limits.LEAST_PROPORTION.value < proportion < limits.GREATEST_PROPORTION.value
     return kind, guessing if fitting else None
 

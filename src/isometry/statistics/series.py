@@ -14,6 +14,9 @@ BLOCKS = 20
 NORMAL = 1.4826
 """Standard deviation over median absolute deviation of a normal law."""
 
+NEAR = 3.0
+"""Standard deviations within which a curve counts as back at its level."""
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -165,7 +168,7 @@ def jumps(values: Values, *, window: int, score: float, record: float) -> list[J
         if k < free_from:
             continue
         at = int(k) + window
-        length, back = _length(values, at, level=float(level[k]), rise=float(rise[k]))
+        length, back = _length(values, at, level=float(level[k]), rise=float(rise[k]), scatter=float(scatter[k]))
         peak = float(values[at : at + length].max())
         height = peak - float(level[k])
         found.append(
@@ -183,11 +186,16 @@ def jumps(values: Values, *, window: int, score: float, record: float) -> list[J
     return found
 
 
-def _length(values: Values, at: int, *, level: float, rise: float) -> tuple[int, bool]:
-    """How long the curve stays more than a quarter of the rise above its level, the median of three values taken."""
+def _length(values: Values, at: int, *, level: float, rise: float, scatter: float) -> tuple[int, bool]:
+    """How long the curve stays away from its level, the median of three values taken.
+
+    It is back within a quarter of the rise, and within twice the level where that is less: after a rise of a thousand
+    times the level a quarter of it would be no return.
+    """
+    margin = max(NEAR * scatter, min(rise / 4, level)) if level > 0 else rise / 4
     after = values[at:]
     smooth = after if len(after) < 3 else np.median(np.lib.stride_tricks.sliding_window_view(after, 3), axis=1)
-    low = np.flatnonzero(smooth <= level + rise / 4)
+    low = np.flatnonzero(smooth <= level + margin)
     if len(low):
         return int(low[0]) + 1, True
     return len(after), False

@@ -67,3 +67,13 @@ def test_balance_of_two_rivals_is_not_judged() -> None:
 def test_tiny_run_is_not_judged() -> None:
     with pytest.raises(NotRecorded):
         loss_not_decreasing(trained(flat(steps=20), 1e-3))
+
+
+def test_turned_sign_is_found() -> None:
+    loss = -GUESSING - np.arange(STEPS) ** 2.0
+    (finding,) = loss_not_decreasing(trained(loss, 1e-3))
+    assert finding.causes[0].name == "sign"
+
+
+def test_negative_part_of_a_composite_loss_is_no_finding() -> None:
+    assert loss_not_decreasing(trained(noisy(-np.linspace(0.1, 0.4, STEPS)), 1e-3)) == ()

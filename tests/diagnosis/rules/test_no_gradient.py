@@ -64,3 +64,27 @@ def test_part_that_joined_later_is_no_finding() -> None:
     cut = {"step": 2, "parameters": [{"name": "fc1.weight", "layer": "fc1", "reason": "detached"}]}
     run = make_run(delta_rms=[1.0, 1.0], events={"no_gradient": [cut, {"step": 90, "parameters": []}]})
     assert no_gradient(run) == ()
+
+
+@pytest.mark.parametrize("reason", ["not in any optimizer", "output unused"])
+def test_nothing_left_to_learn_stops(reason: str) -> None:
+    (finding,) = no_gradient(run_with(reason, "fc1", "fc2", held=["other.weight"]))
+    assert finding.severity == Severity.STOPS
+
+
+def test_gradient_of_exactly_zero_harms() -> None:
+    (finding,) = no_gradient(make_run(weight_gradient_rms=[[0.0, 1.0]] * 8))
+    assert finding.severity == Severity.HARMS
+    assert finding.layers == ("fc1",)
+
+
+def test_zero_at_the_start_alone_is_no_finding() -> None:
+    assert no_gradient(make_run(weight_gradient_rms=[[0.0, 1.0]] * 4 + [[0.1, 1.0]] * 8)) == ()
+
+
+def test_zero_behind_dead_units_is_somebody_elses_finding() -> None:
+    nothing = float("nan")
+    run = make_run(
+        weight_gradient_rms=[[0.0, 1.0]] * 8, activation_dead=[5.0, nothing], activation_units=[5.0, nothing]
+    )
+    assert no_gradient(run) == ()

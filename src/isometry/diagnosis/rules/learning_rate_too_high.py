@@ -21,7 +21,7 @@ def learning_rate_too_high(run: Run) -> Iterable[Finding]:
 
     A rate is high or low only against the network: 0.5 is right for softmax regression, 0.1 breaks a deep net under
     Adam. So two things must come together. The true update ratio rms ΔW / rms W, in the middle over the layers, was
-    above 0.15 for eight recorded steps, or above 1 once. And the loss shows it: it is not finite any more,
+    above 0.15 for three to eight recorded steps, or above 1 once. And the loss shows it: it is not finite any more,
     it came down by less than 60 % and does not fall further, or it fell and rose back to where it began.
 
     How it is told apart: large steps on a loss that falls are a bold and good rate; a noisy or hopeless loss with
@@ -46,7 +46,7 @@ def learning_rate_too_high(run: Run) -> Iterable[Finding]:
 
 def _sustained(common: NDArray[np.float64]) -> float:
     """The largest ratio that held for several recorded steps in a row, single ones in between forgiven."""
-    width = int(limits.IN_A_ROW.value)
+    width = int(np.clip(len(common) * limits.PART_IN_A_ROW.value, limits.FEW_IN_A_ROW.value, limits.IN_A_ROW.value))
     if len(common) < width:
         return float(np.nanmin(common))
     windows = np.lib.stride_tricks.sliding_window_view(common, width)

@@ -90,7 +90,7 @@ def _is_warming_up(run: Run) -> bool:
 
 
 def _is_starved(run: Run) -> bool:
-    """Whether δ falls so far along depth that small updates are its fault and not the rate's."""
+    """Whether δ at most layers is so far below that at the last one that small updates are not the rate's fault."""
     if DELTA_RMS not in run.history:
         return False
     weighted = [run.architecture.index(layer.name) for layer in run.architecture if layer.weighted]
@@ -99,7 +99,8 @@ def _is_starved(run: Run) -> bool:
     known = delta[np.isfinite(delta)]
     if len(known) < 1 + 1 or known[-1] <= 0:
         return False
-    return bool(known.min() <= 0 or np.log10(known[-1] / known.min()) > limits.STARVED.value)
+    middle = float(np.median(known))
+    return bool(middle <= 0 or np.log10(known[-1] / middle) > limits.STARVED.value)
 
 
 def _words(run: Run, late: float) -> str:

@@ -36,10 +36,35 @@ def loss_not_decreasing(run: Run) -> Iterable[Finding]:
         raise NotRecorded("the kind of the loss is unknown, so a flat curve may be a good one")
     if has_rivals(run) and (level.guessing is None or level.kind == "binary_cross_entropy"):
         raise NotRecorded("several optimisers pull at the loss, so a flat curve may be a good one")
+    if _is_negated(level):
+        yield _negated(level)
     if level.began_trained or level.reference <= 0:
         return
     if _is_flat(level) or _is_guessing(level):
         yield _finding(level)
+
+
+def _is_negated(level: Level) -> bool:
+    """A loss that cannot be negative begins at minus what guessing gives: somebody maximises it."""
+    if level.guessing is None or level.kind not in TRULY_BOUNDED:
+        return False
+    return abs(level.reference / level.guessing + 1) < limits.NEGATED.value
+
+
+def _negated(level: Level) -> Finding:
+    return Finding(
+        severity=Severity.HARMS,
+        summary=(
+            f"the loss begins at {level.reference:.3g}, minus what guessing gives, and ends at {level.course.end:.3g}: "
+            "its sign is turned, so training makes the network worse"
+        ),
+        first_step=0,
+        causes=(Cause("sign", None, f"{level.kind} cannot be below zero."),),
+        evidence=(limits.NEGATED.evidence("start of the loss over that of guessing", level.reference / level.guessing),)
+        if level.guessing
+        else (),
+        consequence="The network learns to avoid the right answers.",
+    )
 
 
 def _is_flat(level: Level) -> bool:

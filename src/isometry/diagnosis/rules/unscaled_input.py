@@ -7,6 +7,7 @@ import numpy as np
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
+from isometry.diagnosis.level import level_of
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -48,6 +49,7 @@ def unscaled_input(run: Run) -> Iterable[Finding]:
     Weights are drawn for inputs of mean 0 and size 1. Inputs of 0 to 255 drive the first layer's z, and
     its gradient, a hundred times too far; inputs of 1e-4 leave the first layer without effect; a mean of many standard
     deviations makes one direction of the loss far steeper than all others, and the rate has to suit that one.
+    Inputs of size 10 to 30 are only named where the loss hardly falls.
 
     How it is told apart: numbers that name a row of an embedding have no scale; a norm layer that reads the input, or
     takes up the first layer's output, undoes any scale; pictures between 0 and 1 and one-hot rows are in order.
@@ -90,6 +92,9 @@ def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
         severity = Severity.HARMS if scale.rms > limits.INPUT_HUGE.value else Severity.SLOWS
         evidence = limits.INPUT_LARGE.evidence("rms of the input", scale.rms, RMS)
         yield _finding(scale, severity, f"numbers of size {scale.rms:.3g}", "too large", evidence)
+    elif scale.rms > limits.INPUT_LOUD.value and _learns_little(run):
+        evidence = limits.INPUT_LOUD.evidence("rms of the input, while the loss hardly fell", scale.rms, RMS)
+        yield _finding(scale, Severity.SLOWS, f"numbers of size {scale.rms:.3g}", "large", evidence)
     elif 0 < scale.present < limits.INPUT_SMALL.value:
         severity = Severity.HARMS if scale.present < limits.INPUT_TINY.value else Severity.SLOWS
         evidence = limits.INPUT_SMALL.evidence("rms of the input's elements that are not zero", scale.present, RMS)
@@ -98,6 +103,14 @@ def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
         evidence = limits.INPUT_SHIFTED.evidence("distance of the input's mean from zero", scale.shift, MEAN, STD)
         words = f"numbers around {scale.mean:.3g} that vary by {scale.std:.3g}"
         yield _finding(scale, Severity.SLOWS, words, "not centred", evidence)
+
+
+def _learns_little(run: Run) -> bool:
+    """Whether the loss shows that something is in the way; False where it cannot be told."""
+    try:
+        return level_of(run).fallen < limits.HARDLY_FALLEN.value
+    except NotRecorded:
+        return False
 
 
 def _finding(scale: Scale, severity: Severity, what: str, name: str, evidence: Evidence) -> Finding:
