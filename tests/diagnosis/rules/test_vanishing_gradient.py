@@ -60,9 +60,11 @@ def test_a_converged_net_has_small_but_level_delta():
     assert not found(make_run(delta_rms=rms, delta_count=64))
 
 
-def test_a_net_that_recovers_has_a_note_only():
-    (finding,) = found(random_net("relu", depth=12, sigma=0.6, recorded=20, drift=1.0))
-    assert finding.severity == Severity.NOTE
+@pytest.mark.parametrize(("total", "severity"), [(1000, Severity.NOTE), (20, Severity.SLOWS)])
+def test_a_net_that_recovers_was_slowed_only_if_it_took_long(total, severity):
+    end = {"end": [{"step": total, "steps": total}]}
+    (finding,) = found(random_net("relu", depth=12, sigma=0.6, recorded=20, drift=1.0, events=end))
+    assert finding.severity == severity
     assert "later the profile is level" in finding.summary
 
 

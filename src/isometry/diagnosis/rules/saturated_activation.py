@@ -24,7 +24,7 @@ EARLY_ROWS = 8
 LATE_SHARE = 4
 
 
-@rule("A201", problem="saturated_activation", reads=[], confidence=0.9)
+@rule("A201", problem="saturated_activation", reads=[], confidence=0.85)
 def saturated_activation(run: Run) -> Iterable[Finding]:
     """Most of a layer's units sit where their nonlinearity is flat, so neither signal nor gradient comes through.
 

@@ -20,7 +20,7 @@ DELTA_RMS = (Signal.DELTA, "rms")
 DELTA_COUNT = (Signal.DELTA, "count")
 
 
-@rule("G101", problem="vanishing_gradient", reads=[DELTA_RMS, DELTA_COUNT], confidence=0.9)
+@rule("G101", problem="vanishing_gradient", reads=[DELTA_RMS, DELTA_COUNT], confidence=0.85)
 def vanishing_gradient(run: Run) -> Iterable[Finding]:
     """δ falls on its way from the output to the input, so that the first layers hardly learn.
 
