@@ -28,7 +28,7 @@ COLUMNS: tuple[tuple[Signal, str], ...] = tuple((signal, moment) for signal in S
 FORWARD = frozenset({Signal.INPUT, Signal.PRE_ACTIVATION, Signal.ACTIVATION, Signal.SLOPE})
 FROM_THE_LOSS = frozenset({Signal.DELTA, Signal.ACTIVATION_GRADIENT, Signal.INPUT_GRADIENT})
 SCALED_MOMENTS = [MOMENTS.index(name) for name in ("mean", "std", "rms", "abs_max")]
-COUNTS = frozenset({"count", "zeros", "nan", "inf"})
+COUNTS = [MOMENTS.index(name) for name in ("count", "zeros", "nan", "inf")]
 NON_FINITE = [MOMENTS.index("nan"), MOMENTS.index("inf")]
 
 WINDOW = 8
@@ -191,9 +191,9 @@ class Recording:
                 table[signal][position[site]] = row
         columns: dict[tuple[str, str], np.ndarray] = {}
         for signal, values in table.items():
+            values[np.ix_(np.isnan(values[:, 0]), COUNTS)] = 0.0
             for index, moment in enumerate(MOMENTS):
-                column = values[:, index]
-                columns[signal, moment] = np.nan_to_num(column, nan=0.0) if moment in COUNTS else column
+                columns[signal, moment] = values[:, index]
         self._add_extras(columns, position, units)
         return columns
 
