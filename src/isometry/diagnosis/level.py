@@ -22,6 +22,8 @@ class Level:
     course: Course
     reference: float
     """The loss of the untrained network."""
+    first: float
+    """The very first value."""
     guessing: float | None
     """The loss of an answer that ignores the input; None where it cannot be told."""
     kind: str
@@ -72,8 +74,8 @@ def level_of(run: Run) -> Level:
     first = float(values[np.isfinite(values)][0])
     blown_up = read.start - first > limits.ABOVE_NOISE.value * read.noise
     reference = first if blown_up else read.start
-    kind, guessing = _guessing(run, reference)
-    return Level(read, reference, guessing, kind)
+    kind, guessing = _guessing(run, reference if reference > 0 else first)
+    return Level(read, reference, first, guessing, kind)
 
 
 def _guessing(run: Run, reference: float) -> tuple[str, float | None]:

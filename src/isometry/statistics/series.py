@@ -168,7 +168,9 @@ def jumps(values: Values, *, window: int, score: float, record: float) -> list[J
         if k < free_from:
             continue
         at = int(k) + window
-        length, back = _length(values, at, level=float(level[k]), rise=float(rise[k]), scatter=float(scatter[k]))
+        length, back = _length(
+            values, at, level=float(level[k]), margin=_margin(level[k], rise[k], scatter[k], largest[k])
+        )
         peak = float(values[at : at + length].max())
         height = peak - float(level[k])
         found.append(
@@ -186,13 +188,18 @@ def jumps(values: Values, *, window: int, score: float, record: float) -> list[J
     return found
 
 
-def _length(values: Values, at: int, *, level: float, rise: float, scatter: float) -> tuple[int, bool]:
-    """How long the curve stays away from its level, the median of three values taken.
+def _margin(level: float, rise: float, scatter: float, largest: float) -> float:
+    """How near to its level a curve counts as back.
 
-    It is back within a quarter of the rise, and within twice the level where that is less: after a rise of a thousand
-    times the level a quarter of it would be no return.
+    Within a quarter of the rise, and within twice the level where that is less: after a rise of a thousand times the
+    level a quarter of it would be no return. But what the window before saw of itself is near in any case.
     """
-    margin = max(NEAR * scatter, min(rise / 4, level)) if level > 0 else rise / 4
+    part = min(rise / 4, level) if level > 0 else rise / 4
+    return float(max(NEAR * scatter, largest, part))
+
+
+def _length(values: Values, at: int, *, level: float, margin: float) -> tuple[int, bool]:
+    """How long the curve stays away from its level, the median of three values taken, and whether it came back."""
     after = values[at:]
     smooth = after if len(after) < 3 else np.median(np.lib.stride_tricks.sliding_window_view(after, 3), axis=1)
     low = np.flatnonzero(smooth <= level + margin)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from isometry.diagnosis.finding import Severity
@@ -54,3 +55,13 @@ def test_ids_and_norms_are_not_judged(kind: str) -> None:
 def test_norm_after_the_first_layer_undoes_the_scale() -> None:
     with pytest.raises(NotRecorded):
         unscaled_input(reading(33.0, 78.0, first=replace(FIRST, norm="bn1")))
+
+
+def test_loud_inputs_are_found_only_where_the_loss_hardly_falls() -> None:
+    def run(end: float) -> Run:
+        plain = reading(0.0, 20.0)
+        columns = {f"{signal}_{name}": plain.history[signal, name] for signal, name in plain.history.columns}
+        return make_run(layers=[FIRST, SECOND], scalars={"loss": np.linspace(2.3, end, 200)}, **columns)
+
+    assert len(unscaled_input(run(2.0))) == 1
+    assert unscaled_input(run(0.1)) == ()

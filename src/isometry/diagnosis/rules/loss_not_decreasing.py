@@ -48,19 +48,19 @@ def _is_negated(level: Level) -> bool:
     """A loss that cannot be negative begins at minus what guessing gives: somebody maximises it."""
     if level.guessing is None or level.kind not in TRULY_BOUNDED:
         return False
-    return abs(level.reference / level.guessing + 1) < limits.NEGATED.value
+    return abs(level.first / level.guessing + 1) < limits.NEGATED.value
 
 
 def _negated(level: Level) -> Finding:
     return Finding(
         severity=Severity.HARMS,
         summary=(
-            f"the loss begins at {level.reference:.3g}, minus what guessing gives, and ends at {level.course.end:.3g}: "
+            f"the loss begins at {level.first:.3g}, minus what guessing gives, and ends at {level.course.end:.3g}: "
             "its sign is turned, so training makes the network worse"
         ),
         first_step=0,
         causes=(Cause("sign", None, f"{level.kind} cannot be below zero."),),
-        evidence=(limits.NEGATED.evidence("start of the loss over that of guessing", level.reference / level.guessing),)
+        evidence=(limits.NEGATED.evidence("start of the loss over that of guessing", level.first / level.guessing),)
         if level.guessing
         else (),
         consequence="The network learns to avoid the right answers.",

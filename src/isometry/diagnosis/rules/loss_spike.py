@@ -27,7 +27,7 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     How it is told apart: noise of small batches, hard samples and short last batches of an epoch repeat, so the past,
     a longer one for single batches, already holds rises like them; a rate that was raised on purpose shows in the
     recorded rate; losses that two optimisers pull at (GANs) jump in good health and are not judged. A jump that
-    stays, below the level of the start, is taken for harder data. What comes back within a step or two is one bad
+    stays, below the level of the start, is taken for harder data. What comes back within a few steps is one bad
     batch, and only noted.
 
     Sources: Chowdhery et al. 2023, section 5.1 (spikes of large models). Limits: benchmarks/loss_curves.py.

@@ -49,7 +49,7 @@ def unscaled_input(run: Run) -> Iterable[Finding]:
     Weights are drawn for inputs of mean 0 and size 1. Inputs of 0 to 255 drive the first layer's z, and
     its gradient, a hundred times too far; inputs of 1e-4 leave the first layer without effect; a mean of many standard
     deviations makes one direction of the loss far steeper than all others, and the rate has to suit that one.
-    Inputs of size 10 to 30 are only named where the loss hardly falls.
+    Inputs of size 10 to 30, or 0.03 to 0.1, are only named where the loss hardly falls.
 
     How it is told apart: numbers that name a row of an embedding have no scale; a norm layer that reads the input, or
     takes up the first layer's output, undoes any scale; pictures between 0 and 1 and one-hot rows are in order.
@@ -99,6 +99,9 @@ def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
         severity = Severity.HARMS if scale.present < limits.INPUT_TINY.value else Severity.SLOWS
         evidence = limits.INPUT_SMALL.evidence("rms of the input's elements that are not zero", scale.present, RMS)
         yield _finding(scale, severity, f"numbers of size {scale.present:.3g}", "too small", evidence)
+    elif 0 < scale.present < limits.INPUT_QUIET.value and _learns_little(run):
+        evidence = limits.INPUT_QUIET.evidence("rms of the input, while the loss hardly fell", scale.present, RMS)
+        yield _finding(scale, Severity.SLOWS, f"numbers of size {scale.present:.3g}", "small", evidence)
     elif scale.shift > limits.INPUT_SHIFTED.value and scale.rms > limits.INPUT_SHIFT_COUNTS.value:
         evidence = limits.INPUT_SHIFTED.evidence("distance of the input's mean from zero", scale.shift, MEAN, STD)
         words = f"numbers around {scale.mean:.3g} that vary by {scale.std:.3g}"
@@ -108,7 +111,7 @@ def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
 def _learns_little(run: Run) -> bool:
     """Whether the loss shows that something is in the way; False where it cannot be told."""
     try:
-        return level_of(run).fallen < limits.HARDLY_FALLEN.value
+        return level_of(run).fallen < limits.TOO_LITTLE_FALLEN.value
     except NotRecorded:
         return False
 
