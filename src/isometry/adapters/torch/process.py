@@ -88,17 +88,17 @@ def _patch() -> None:
         with ExitStack() as stack:
             for listener in tuple(_listeners):
                 stack.enter_context(listener.recomputation())
-            return recompute(context, *gradients)
+            return recompute(context, *gradients)  # type: ignore[no-untyped-call]
 
     _originals["recompute"] = recompute
-    CheckpointFunction.backward = staticmethod(watched_recompute)
+    CheckpointFunction.backward = staticmethod(watched_recompute)  # type: ignore[method-assign]
     torch.autograd.backward = watched_backward
     torch.autograd.grad = watched_grad
     torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign, assignment]
 
 
 def _restore() -> None:
-    CheckpointFunction.backward = staticmethod(_originals.pop("recompute"))
+    CheckpointFunction.backward = staticmethod(_originals.pop("recompute"))  # type: ignore[method-assign]
     torch.autograd.backward = _originals.pop("backward")
     torch.autograd.grad = _originals.pop("grad")
     torch.amp.GradScaler.scale = _originals.pop("scale")  # type: ignore[method-assign]

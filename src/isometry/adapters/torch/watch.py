@@ -9,8 +9,10 @@ import contextlib
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -55,6 +57,8 @@ DISTRIBUTIONS = frozenset({0, 3, 7, 15, 31, 63, 127, 255, 511})
 """Recordings, counted from 0, in which histograms are kept."""
 SETTLED_AFTER = 3
 """Recorded steps after which a parameter without gradient is reported."""
+JUMP = 20.0
+"""A loss so many times its median absolute deviation away from its median raises an alarm; noise hardly ever does."""
 GROWTHS = 16
 """How often the network may turn out to be larger before its newcomers are left out."""
 
@@ -121,6 +125,7 @@ class TorchWatch:
         self._notes: list[str] = []
         self._losses: list[float | Tensor] = []
         self._pending: list[tuple[int, Tensor]] = []
+        self._recent_losses: deque[float] = deque(maxlen=32)
         self._loss_known = False
         self._non_finite_told = False
         self._scale: Tensor | None = None
@@ -532,7 +537,7 @@ class TorchWatch:
         if known is None or known.count != count or known.models != len(self._sites.models):
             known = self._steppers[id(optimizer)] = _Stepper(optimizer, self._sites, count)
             if known.sites and self._recorder is not None:
-                names = [self._sites.parameter_names[i] for i in known.parameters]
+                names = [name for name, p in self._sites.parameters() if id(p) in known.parameters]
                 self._recorder.event("optimizer", self._step, parameters=names, **_hyperparameters(optimizer))
         return known
 
@@ -665,13 +670,27 @@ class TorchWatch:
         losses, self._losses = self._losses, []
         if not losses or self._recorder is None:
             return
-        if all(isinstance(loss, float) for loss in losses):
-            self._recorder.scalar(self._step, "loss", sum(losses) / len(losses))  # type: ignore[arg-type]
+        on_host = [loss for loss in losses if isinstance(loss, float)]
+        if len(on_host) == len(losses):
+            mean = sum(on_host) / len(on_host)
+            self._recorder.scalar(self._step, "loss", mean)
+            self._watch_for_jumps(mean)
             return
         stacked = torch.stack([torch.as_tensor(loss).reshape(()).double() for loss in losses]).mean()
         self._pending.append((self._step, stacked))
         if len(self._pending) >= PENDING_LOSSES or self._recording is not None:
             self._flush_losses()
+
+    def _watch_for_jumps(self, loss: float) -> None:
+        """A loss far outside its recent scatter: the next steps are worth recording."""
+        recent = self._recent_losses
+        if len(recent) == recent.maxlen:
+            middle = median(recent)
+            scatter = median(abs(earlier - middle) for earlier in recent)
+            if abs(loss - middle) > JUMP * scatter > 0:
+                self._alarm(f"the loss jumped from about {middle:.4g} to {loss:.4g}")
+                recent.clear()
+        recent.append(loss)
 
     def _flush_losses(self) -> None:
         """Fetch the losses that wait on an accelerator, in one copy."""
@@ -849,8 +868,8 @@ def _all_are(kind: type, given: Iterable[object], argument: str) -> None:
     for value in given:
         if not isinstance(value, kind):
             raise UnsupportedModel(
-                f"{argument}: a {type(value).__name__} was given; a {kind.__module__}.{kind.__qualname__} or several of "
-                "them are needed."
+                f"{argument}: a {type(value).__name__} was given; a {kind.__module__}.{kind.__qualname__} or several "
+                "of them are needed."
             )
 
 
@@ -883,6 +902,7 @@ def _followable() -> bool:
     return (
         torch.is_grad_enabled()
         and not torch._C._get_tracing_state()
+        and not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
         and torch._C._functorch.peek_interpreter_stack() is None
     )
 
