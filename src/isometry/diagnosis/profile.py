@@ -112,7 +112,7 @@ def silence(run: Run, trunk: Trunk) -> Silence | None:
         names=_names(run, trunk, places),
         silent=last + 1,
         decades=typical,
-        abs_max=float(np.median(run.history["delta", "abs_max"][rows][:, above])),
+        abs_max=float(np.median(column(run, Signal.DELTA, "abs_max", rows=rows, layers=(above,)))),
         dtype=run.architecture.layers[above].dtype,
         flat=_is_flat(run, trunk.places[places[last]], rows),
         rows=rows,

@@ -110,7 +110,7 @@ def column(
     run: Run, signal: Signal, statistic: str, *, rows: NDArray[np.int64], layers: tuple[int, ...] | None = None
 ) -> Array:
     """Some rows and layers of one column, in double precision. shape (rows, layers)"""
-    chosen = run.history[signal, statistic][rows]
+    chosen = run.history.rows((signal, statistic), rows)
     return np.asarray(chosen if layers is None else chosen[:, list(layers)], dtype=np.float64)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isometry.diagnosis import limits, words
 from isometry.diagnosis.attribution import TWO_SIDED
@@ -66,7 +67,7 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
         ),
         layers=names,
         first_step=int(run.history.steps[rows[int(high.argmax())]]),
-        causes=_causes(run, layer, worst),
+        causes=_causes(run, layer, worst, rows),
         evidence=tuple(
             limits.SATURATED_NOTE.evidence(f"share of {name} saturated", late[position], SATURATED)
             for name, position in zip(names, concerned, strict=True)
@@ -89,11 +90,11 @@ def _severity(run: Run, *, early: float, late: float) -> Severity:
     return Severity.HARMS if late >= limits.SATURATED_HARMS.value else Severity.SLOWS
 
 
-def _causes(run: Run, layer: Layer, position: int) -> tuple[Cause, ...]:
+def _causes(run: Run, layer: Layer, position: int, rows: NDArray[np.int64]) -> tuple[Cause, ...]:
     """Whether z is spread too wide or lies to one side, and what that costs."""
     if any(name not in run.history for name in (SLOPE_RMS, Z_MEAN, Z_STD)) or layer.activation not in TWO_SIDED:
         return ()
-    slope, mean, std = (_latest(run, name, position) for name in (SLOPE_RMS, Z_MEAN, Z_STD))
+    slope, mean, std = (_latest(run, name, position, rows) for name in (SLOPE_RMS, Z_MEAN, Z_STD))
     if not np.isfinite([slope, mean, std]).all():
         return ()
     cost = float(np.log10(slope / TWO_SIDED[layer.activation])) if slope > 0 else None
@@ -102,7 +103,7 @@ def _causes(run: Run, layer: Layer, position: int) -> tuple[Cause, ...]:
     return (Cause("spread of z" if wide else "shift of z", cost, where, (layer.name,)),)
 
 
-def _latest(run: Run, name: tuple[str, str], position: int) -> float:
-    values = run.history[name][:, position]
+def _latest(run: Run, name: tuple[Signal, str], position: int, rows: NDArray[np.int64]) -> float:
+    values = column(run, *name, rows=rows, layers=(position,))[:, 0]
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) else float("nan")
