@@ -50,7 +50,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, fast tests: before ev
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 bench: $(STAMP)  ## what watching costs on this machine
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/watching_cost.py $(ARGS)
 
 docs: $(STAMP)  ## write the pages that are generated from the code
 	$(BIN)/python docs/generate.py
