@@ -109,7 +109,7 @@ def _words(run: Run, late: float) -> str:
 
 
 def _readable(share: float) -> str:
-    return f"{share:.1%}" if share > 1e-3 else f"{share:.1e}"
+    return f"{share:.1%}" if share > limits.SLOW_PACE.value else f"{share:.1e}"
 
 
 def _rounded(steps: float) -> str:

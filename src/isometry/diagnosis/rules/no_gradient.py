@@ -71,12 +71,14 @@ REASONS = {
 def no_gradient(run: Run) -> Iterable[Finding]:
     """A trainable parameter gets no gradient, and so never learns.
 
-    A missing gradient has several meanings. Frozen parameters are somebody's decision and are passed over. Parameters
-    that never ran, that feed an unused output or that were given to no optimiser are noted. Parameters that an
-    optimiser holds while the graph between them and the loss is cut, by `detach` or by running under `no_grad`,
-    are a mistake: the optimiser is meant to move them and cannot. So is a gradient that is exactly zero at every
-    recorded step of a layer before living ones, and any reason that leaves nothing at all to learn. What counts is
-    the state after the last change, so a part that joins the training late is no finding.
+    Parameters that an optimiser holds while the graph between them and the loss is cut, by `detach` or by running under
+    `no_grad`, are a mistake: the optimiser is meant to move them and cannot. So is a gradient that is exactly zero at
+    every recorded step of a layer before living ones, and any reason that leaves nothing at all to learn.
+
+    How it is told apart: frozen parameters are somebody's decision and are passed over. Parameters that never ran, that
+    feed an unused output or that were given to no optimiser are only noted; so are those of a target network that no
+    optimiser holds. What counts is the state after the last change, so a part that joins the training late is no
+    finding. Zeros behind dead units are the dead units' fault.
 
     Sources: PyTorch documentation, "Autograd mechanics", on gradients that are None.
     """
