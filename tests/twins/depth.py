@@ -257,16 +257,13 @@ FAMILIES = [
         recurrent,
         0.9,
         {"length": 10, "nonlinearity": "relu", "gain": 1.0, "rate": 1e-3, "steps": 400},
-        (
-            Sick("exploding_gradient", "gain", 4.0, BLOWN),
-            Sick("vanishing_gradient", "gain", 0.1, INIT),
-        ),
+        (Sick("vanishing_gradient", "gain", 0.1, INIT),),
     ),
     Family(
         "LSTM 40 steps, Adam, first symbol",
         recurrent,
         0.9,
-        {"cell": "lstm", "length": 40, "forget_bias": 3.0, "gain": 1.0, "rate": 1e-2, "steps": 500},
+        {"cell": "lstm", "length": 40, "forget_bias": 4.0, "gain": 1.0, "rate": 2e-2, "steps": 500},
         (Sick("vanishing_gradient", "forget_bias", -4.0, ("saturated_activation", "poor_initialization")),),
     ),
     Family(

@@ -326,8 +326,9 @@ def poisoned(
     steps: int = 300,
     recurrent: bool = False,
     data: str = "digits",
+    jump: float = 100.0,
 ) -> Training:
-    """One batch out of scale; scored by the mean loss of the last third."""
+    """One batch out of scale; scored by the mean loss of the last 25 steps, the bad one left out."""
     x, y = sets.first_symbol(8) if recurrent else getattr(sets, data)()
     squared = data == "diabetes"
     model: nn.Module = nn.Sequential(
@@ -345,19 +346,20 @@ def poisoned(
             if step == at and kind == "input":
                 inputs = inputs * 300
             if step == at and kind == "target":
-                labels = labels + 100
+                labels = labels + 1000
             if step == at and kind == "rate":
-                chosen.param_groups[0]["lr"] = 100 * rate
+                chosen.param_groups[0]["lr"] = jump * rate
             chosen.zero_grad()
             loss = loss_fn(model(inputs), labels)
             loss.backward()
             chosen.step()
             if step == at and kind == "rate":
                 chosen.param_groups[0]["lr"] = rate
-            losses.append(loss.item())
-            yield losses[-1]
+            if step != at:
+                losses.append(loss.item())
+            yield loss.item()
 
-    return Training(model, (chosen,), run(), lambda: -sum(losses[2 * steps // 3 :]) / (steps - 2 * steps // 3))
+    return Training(model, (chosen,), run(), lambda: -sum(losses[-25:]) / 25)
 
 
 NAN = ("loss_not_decreasing",)
@@ -526,34 +528,35 @@ FAMILIES = [
         poisoned,
         -0.3,
         {},
-        (Sick("loss_spike", "at", 230, AFTER),),
+        (Sick("loss_spike", "at", 280, AFTER),),
     ),
     Family(
         "MLP 2 × 64, momentum, digits, one step's rate",
         lambda **knobs: poisoned(kind="rate", optimizer="sgd", rate=0.1, **knobs),
         -0.3,
         {},
-        (Sick("loss_spike", "at", 230, AFTER),),
+        (Sick("loss_spike", "at", 280, AFTER),),
     ),
     Family(
         "MLP 2 × 64, SGD, diabetes, one batch's targets",
         lambda **knobs: poisoned(kind="target", optimizer="sgd", rate=0.02, data="diabetes", **knobs),
         -0.7,
         {},
-        (Sick("loss_spike", "at", 230, (*AFTER, "non_finite")),),
+        (Sick("loss_spike", "at", 280, (*AFTER, "non_finite")),),
     ),
     Family(
         "MLP 2 × 64, Adam, digits, one batch",
         lambda **knobs: poisoned(optimizer="adam", rate=1e-3, **knobs),
         -0.3,
         {},
-        (Sick("loss_spike", "at", 240, AFTER),),
+        (Sick("loss_spike", "at", 280, AFTER),),
     ),
     Family(
-        "GRU, Adam, first symbol, one batch",
-        lambda **knobs: poisoned(optimizer="adam", rate=1e-2, recurrent=True, kind="rate", **knobs),
+        "GRU, momentum, first symbol, one step's rate",
+        lambda **knobs: poisoned(
+            optimizer="momentum", rate=0.1, recurrent=True, kind="rate", steps=400, **knobs: X, **knobs),
         -0.3,
         {},
-        (Sick("loss_spike", "at", 230, AFTER),),
+        (Sick("loss_spike", "at", 385, AFTER),),
     ),
 ]
