@@ -60,6 +60,10 @@ class Recorder:
         # Exclusive creation of this one file claims the folder, also against another process that does the same now.
         self._events = _Appended(self.folder / self._named("events", ".jsonl"))
 
+    def add_provenance(self, **facts: Any) -> None:
+        """Facts that are known only now; ``begin`` writes them."""
+        self._provenance.update(facts)
+
     def begin(self, architecture: Architecture, columns: Sequence[Column], *, double: bool = False) -> None:
         """Say what will be recorded; again where the network or its columns turn out to be more.
 

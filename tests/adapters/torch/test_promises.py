@@ -67,6 +67,7 @@ def assert_no_hooks(model: nn.Module) -> None:
     assert not hasattr(torch.amp.GradScaler.scale, "__wrapped__")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, None])
 @pytest.mark.parametrize("name", NETS)
 def test_weights_are_bit_identical(name: str, every: int | None, tmp_path: Path) -> None:

@@ -32,7 +32,11 @@ COUNTS = [MOMENTS.index(name) for name in ("count", "zeros", "nan", "inf")]
 NON_FINITE = [MOMENTS.index("nan"), MOMENTS.index("inf")]
 
 WINDOW = 8
-"""Recorded steps over which a unit must have been silent to count as dead."""
+"""Recorded steps, at least, over which a unit must have been silent to count as dead …"""
+WINDOW_SAMPLES = 512
+"""… and as many more as it takes to see so many samples …"""
+WINDOW_LIMIT = 64
+"""… but no more than this."""
 
 Entry = tuple[int, Site, Signal, int, measure.Row]
 """Forward pass, layer, signal, run of the layer within the pass, moments."""
@@ -51,8 +55,11 @@ class ActiveUnits:
             _, before, seen = self._recent.pop()
             active, samples = before | active, seen + samples
         self._recent.append((step, active, samples))
-        while len(self._recent) > WINDOW:
+        while len(self._recent) > WINDOW and (len(self._recent) > WINDOW_LIMIT or self._enough_without_oldest()):
             self._recent.popleft()
+
+    def _enough_without_oldest(self) -> bool:
+        return sum(entry[2] for entry in self._recent) - self._recent[0][2] >= WINDOW_SAMPLES
 
     def dead(self) -> tuple[int, int, int]:
         """Units never active in the window, all units, samples seen in it."""

@@ -234,9 +234,7 @@ class TorchWatch:
         facts = {
             "framework": "torch",
             "torch": str(torch.__version__),
-            "seed": torch.initial_seed(),
             "threads": torch.get_num_threads(),
-            "device": _device(self._sites),
             **dict(provenance or {}),
         }
         try:
@@ -743,6 +741,7 @@ class TorchWatch:
         self._architecture = architecture
         assert self._recorder is not None
         double = any(p.dtype in (torch.float64, torch.complex128) for _, p in self._sites.parameters())
+        self._recorder.add_provenance(seed=torch.initial_seed(), device=_device(self._sites))  # the script has set both
         self._recorder.begin(architecture, COLUMNS, double=double)
 
     def _tell_non_finite(self, recording: Recording, chronicle: list[tuple[Site, Signal, np.ndarray]]) -> None:

@@ -26,7 +26,7 @@ def dead_units(run: Run) -> Iterable[Finding]:
     """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they never learn.
 
     A unit is dead when φ′ was near zero on everything seen over a whole window of data, and only if that was enough: a
-    unit that was silent in 300 samples is active in less than 1 % of them, with 95 % confidence.
+    unit that was silent in 128 samples is active in less than 2.3 % of them, with 95 % confidence.
 
     How it is told apart: half or more of the entries of a healthy rectifier layer are zero on any one sample; that is
     sparsity. Units that wake up again in later windows are not counted, nor are layers without a rectifier. Some dead
