@@ -21,7 +21,7 @@ SEEN = (Signal.ACTIVATION, "seen")
 LATE_SHARE = 4
 
 
-@rule("A101", problem="dead_units", reads=[], confidence=0.78)
+@rule("A101", problem="dead_units", reads=[], confidence=0.81)
 def dead_units(run: Run) -> Iterable[Finding]:
     """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they never learn.
 

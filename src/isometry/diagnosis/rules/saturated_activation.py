@@ -25,7 +25,7 @@ EARLY_ROWS = 8
 LATE_SHARE = 4
 
 
-@rule("A201", problem="saturated_activation", reads=[], confidence=0.85)
+@rule("A201", problem="saturated_activation", reads=[], confidence=0.91)
 def saturated_activation(run: Run) -> Iterable[Finding]:
     """Most of a layer's units sit where their nonlinearity is flat, so neither signal nor gradient comes through.
 

@@ -20,7 +20,7 @@ DELTA_RMS = (Signal.DELTA, "rms")
 DELTA_COUNT = (Signal.DELTA, "count")
 
 
-@rule("G101", problem="vanishing_gradient", reads=[DELTA_RMS, DELTA_COUNT], confidence=0.85)
+@rule("G101", problem="vanishing_gradient", reads=[DELTA_RMS, DELTA_COUNT], confidence=0.88)
 def vanishing_gradient(run: Run) -> Iterable[Finding]:
     """δ falls on its way from the output to the input, so that the first layers hardly learn.
 
@@ -35,7 +35,7 @@ def vanishing_gradient(run: Run) -> Iterable[Finding]:
     lasted. Where δ is exactly zero, it is
     either below the range of the number format, which the slope above that place shows, or blocked by one layer; if
     that layer's units are all dead or saturated, this is told as such and not here. A fall that only came with the
-    training is the work of its steps rather than of the network, and no more than slowing.
+    training is the work of its steps rather than of the network, and a note.
     Adaptive optimisers divide by the size of the gradient and hide the fall; then the layers move, but by noise.
 
     Sources: Hochreiter 1991; Glorot & Bengio 2010, section 4.2.2; Schoenholz et al. 2017.
@@ -87,9 +87,11 @@ def _fallen(run: Run, found: Profile) -> Iterable[Finding]:
 def _severity(run: Run, found: Profile, *, early: float, late: float) -> Severity:
     if late < limits.FALL_SLOWS.value:
         return Severity.SLOWS if _delayed(run, found) else Severity.NOTE
+    if early < limits.FALL_SLOWS.value:
+        return Severity.NOTE
     if has_learned(run):
         return Severity.SLOWS if late >= limits.FALL_HARMS.value else Severity.NOTE
-    if late < limits.FALL_HARMS.value or early < limits.FALL_SLOWS.value:
+    if late < limits.FALL_HARMS.value:
         return Severity.SLOWS
     return Severity.HARMS if early < limits.FALL_STOPS.value else Severity.STOPS
 
