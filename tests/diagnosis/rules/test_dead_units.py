@@ -55,8 +55,8 @@ def test_units_that_wake_up_again_are_not_dead():
 
 
 def test_too_little_data_proves_nothing():
-    with pytest.raises(NotRecorded, match="300 samples"):
-        dead_units(run_of([[64.0]] * 8, seen=200.0))
+    with pytest.raises(NotRecorded, match="128 samples"):
+        dead_units(run_of([[64.0]] * 8, seen=100.0))
 
 
 def test_layers_without_a_rectifier_are_left_out():
