@@ -551,12 +551,4 @@ FAMILIES = [
         {},
         (Sick("loss_spike", "at", 280, AFTER),),
     ),
-    Family(
-        "GRU, momentum, first symbol, one step's rate",
-        lambda **knobs: poisoned(
-            optimizer="momentum", rate=0.1, recurrent=True, kind="rate", steps=400, **knobs: X, **knobs),
-        -0.3,
-        {},
-        (Sick("loss_spike", "at", 385, AFTER),),
-    ),
 ]
