@@ -45,10 +45,14 @@ def _asked(rule: Rule, run: Run) -> tuple[Finding, ...]:
     return rule(run)
 
 
-def _urgency(finding: Finding) -> tuple[int, float, float, str]:
-    """Worst first; among equals the surest, then the earliest."""
+SYMPTOMS = ("loss_not_decreasing", "loss_spike")
+"""What shows in the loss has a cause inside the network: where both are found, the cause is told first."""
+
+
+def _urgency(finding: Finding) -> tuple[int, bool, float, float, str]:
+    """Worst first; among equals causes before symptoms, then the surest, then the earliest."""
     step = float("inf") if finding.first_step is None else float(finding.first_step)
-    return -int(finding.severity), -finding.confidence, step, finding.code
+    return -int(finding.severity), finding.problem in SYMPTOMS, -finding.confidence, step, finding.code
 
 
 def _chosen(only: Iterable[str] | None) -> tuple[Rule, ...]:

@@ -41,6 +41,7 @@ FALL_DELAYS = Limit(3.0, "decades", f"{TWINS}: at most 2.5 and at least 3.5 wher
 DELAY = Limit(0.1, "share of all steps", f"{TWINS}: as above; a deep fall that went sooner cost nothing")
 FALL_STOPS = Limit(6.0, "decades", f"{TWINS}: none so deep came below the loss of guessing")
 READABLE = Limit(9.0, "decades", "words only: beyond it a share is written as a power of ten")
+SMALLEST_PERCENT = Limit(1e-3, "", "words only: below it percent would show nothing but zeros")
 NOTHING = Limit(0.0, "", "exactly zero")
 SMALLEST = {
     "float64": Limit(-323.3, "decades", "log10 of the smallest subnormal number"),

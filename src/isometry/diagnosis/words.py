@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "decades", "per_layer", "sentence", "share", "span", "times"]
+__all__ = ["because", "decades", "part", "per_layer", "sentence", "share", "span", "times"]
 
 
 def decades(amount: float) -> str:
@@ -26,6 +26,11 @@ def share(amount: float) -> str:
         return f"10^−{amount:.0f}"
     digits = 10.0 ** max(int(amount) - 1, 0)
     return f"1/{round(10.0**amount / digits) * digits:,.0f}"
+
+
+def part(amount: float) -> str:
+    """``12 %`` for 0.12, ``3e-09`` where percent would show nothing but zeros."""
+    return f"{amount:.2g}" if amount < limits.SMALLEST_PERCENT.value else f"{amount:.1%}"
 
 
 def times(amount: float) -> str:

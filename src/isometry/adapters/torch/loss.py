@@ -1,9 +1,11 @@
 """What can be read off the graph behind a loss: its kind, its targets, and where it stopped being finite."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from isometry.adapters.torch import measure
@@ -20,6 +22,14 @@ KINDS = {
     "SmoothL1LossBackward0": "smooth_l1",
     "HuberLossBackward0": "smooth_l1",
     "KlDivBackward0": "kl_divergence",
+}
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "NllLossBackward0": F.nll_loss,
+    "NllLoss2DBackward0": F.nll_loss,
+    "MseLossBackward0": F.mse_loss,
+    "BinaryCrossEntropyBackward0": F.binary_cross_entropy,
+    "BinaryCrossEntropyWithLogitsBackward0": F.binary_cross_entropy_with_logits,
+    "SmoothL1LossBackward0": F.smooth_l1_loss,
 }
 LOOK_AT_MOST = 64
 """Nodes behind the loss in which its kind is looked for."""
@@ -43,16 +53,31 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
         if name in KINDS:
             return _described(KINDS[name], name, node)
         queue.extend(following for following, _ in node.next_functions)
-    return {"kind": _pattern(names), "classes": None, "targets": None, "outputs": None}
+    return {"kind": _pattern(names), "classes": None, "targets": None, "outputs": None, "value": None}
 
 
 def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
     outputs, targets = _saved(node, "_saved_self"), _saved(node, "_saved_target")
-    classes = None
+    classes, value = None, _own_value(name, outputs, targets)
     if name.startswith("NllLoss") and outputs is not None and outputs.dim() >= 1:
         classes = int(outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0])
         targets = outputs = None  # class numbers and log-probabilities have no scale
-    return {"kind": kind, "classes": classes, "targets": _moments(targets), "outputs": _moments(outputs)}
+    return {
+        "kind": kind,
+        "classes": classes,
+        "targets": _moments(targets),
+        "outputs": _moments(outputs),
+        "value": value,
+    }
+
+
+def _own_value(name: str, outputs: Tensor | None, targets: Tensor | None) -> float | None:
+    """Mean of the loss function over the batch, whatever factor the user put in front and however it was reduced."""
+    function = FUNCTIONS.get(name)
+    if function is None or outputs is None or targets is None:
+        return None
+    with torch.no_grad():
+        return float(function(outputs.detach().float(), targets.detach()))
 
 
 def _pattern(names: list[str]) -> str:

@@ -57,6 +57,8 @@ DISTRIBUTIONS = frozenset({0, 3, 7, 15, 31, 63, 127, 255, 511})
 """Recordings, counted from 0, in which histograms are kept."""
 SETTLED_AFTER = 3
 """Recorded steps after which a parameter without gradient is reported."""
+IDLE_BACKWARDS = 64
+"""Backward passes without any step of an announced optimiser after which it is taken to be forgotten."""
 JUMP = 20.0
 """A loss so many times its median absolute deviation away from its median raises an alarm; noise hardly ever does."""
 GROWTHS = 16
@@ -456,6 +458,18 @@ class TorchWatch:
             self._backwards += 1
             if not self._steppers:
                 self._manual_gradients(targets, gradients)
+            elif self._lead is None and self._backwards >= IDLE_BACKWARDS:
+                self._idle()
+
+    def _idle(self) -> None:
+        """An optimiser was announced but never steps. Each backward pass counts as a step until one does."""
+        self._note(
+            f"{self._backwards} backward passes and no optimizer step: from now on each backward pass counts as a step."
+        )
+        for stepper in self._steppers.values():
+            if self._recording is not None:
+                self._measure_gradients(self._recording, stepper.sites)
+        self._close_step(idle=True)
 
     def loss_scaled(self, scale: Tensor) -> None:
         """A gradient scaler multiplied a loss by ``scale``."""
@@ -646,7 +660,7 @@ class TorchWatch:
             distributions = self._recorded in DISTRIBUTIONS
             self._recording = Recording(self._step, self._signals, self._failed, distributions=distributions)
 
-    def _close_step(self) -> None:
+    def _close_step(self, *, idle: bool = False) -> None:
         """The step is over: write what was measured, tell the cadence what it cost, decide on the next."""
         started = perf_counter()
         recording, self._recording = self._recording, None
@@ -661,7 +675,7 @@ class TorchWatch:
         self._cadence.paid(self._step, spent, max(elapsed, 0.0), recorded)
         self._seconds_before = self._seconds + (perf_counter() - started)
         self._step += 1
-        self._backwards = 0
+        self._backwards = IDLE_BACKWARDS if idle else 0
         self._begin_recording()
 
     def _note_loss(self) -> None:

@@ -151,7 +151,7 @@ def _consequence(run: Run, found: Profile, *, total: float, lowest: int, highest
         return f"{words_first}."
     ratio, path = moved
     tail = " (the optimiser divides by the gradient's own size and hides how small it is)" if is_adaptive(run) else ""
-    reach = f"; in {run.history.total_steps:,} steps at most {path:.1%} of its size" if path < 1 else ""
+    reach = f"; in {run.history.total_steps:,} steps at most {words.part(path)} of its size" if path < 1 else ""
     return f"{words_first}. It moves by {ratio:.0e} of its size in a step{reach}{tail}."
 
 
