@@ -174,6 +174,18 @@ class Heat:
     zero: NDArray[np.bool_]
     """Exactly zero: has no logarithm, is no missing value either."""
 
+    def limits(self) -> tuple[float, float]:
+        """Placed ends of the colour scale, at least one decade or unit apart."""
+        placed = self.colour.placed(self.values)
+        known = placed[np.isfinite(placed)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+        return (low, high) if high - low >= 1 else ((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Cells that nothing was recorded for."""
+        empty: NDArray[np.bool_] = ~np.isfinite(self.colour.placed(self.values)) & ~self.nan & ~self.inf & ~self.zero
+        return empty
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ridge:

@@ -1,24 +1,28 @@
-"""What the pictures take out of a run: rows that tell its story, layers on the trunk, steps gathered into columns."""
+"""What the pictures take out of a run: rows that tell its story, chains of layers, steps gathered into columns."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.diagnosis.trunk import trunks
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture
+from isometry.network.signals import Signal
 
 __all__ = [
+    "chains",
     "column",
     "ends",
     "gathered",
     "listed",
     "log10",
+    "norms",
     "optional",
     "representative",
     "telling_rows",
-    "trunk",
 ]
 
 Numbers = NDArray[np.float64]
@@ -66,9 +70,25 @@ def telling_rows(values: Numbers, steps: NDArray[np.int64]) -> list[int]:
     return sorted({first, middle, last})
 
 
-def trunk(architecture: Architecture) -> NDArray[np.int64]:
-    """Positions of the layers through which every signal passes, input first; those inside residual branches left out."""
-    return np.array([k for k, layer in enumerate(architecture) if layer.branch is None], dtype=np.int64)
+def chains(architecture: Architecture) -> list[NDArray[np.int64]]:
+    """Chains of places along which a profile reads, the longest first; every layer where no chain was found."""
+    found = [np.array(trunk.places, dtype=np.int64) for trunk in trunks(architecture)]
+    return found or [np.arange(len(architecture), dtype=np.int64)]
+
+
+def norms(run: Run, signal: Signal) -> tuple[Numbers, str]:
+    """Size of a signal at each layer, and what it is: the ℓ2 norm, which telescopes along depth whatever the widths;
+    the root mean square where no counts were recorded.
+
+    Returns:
+        sizes, NaN where not recorded or not finite, shape (steps, layers); the unit
+    """
+    rms = column(run, signal, "rms")
+    count = optional(run, signal, "count")
+    if count is None:
+        return rms, "rms"
+    known = np.sqrt(count, out=np.full(count.shape, np.nan), where=count > 0)
+    return rms * known, "ℓ2 norm"
 
 
 def ends(profile: Numbers, positions: NDArray[np.int64]) -> tuple[int, int] | None:
@@ -93,13 +113,13 @@ def gathered(steps: NDArray[np.int64], most: int = 400) -> tuple[Numbers, list[N
     bounds = np.searchsorted(steps, edges, side="left")
     bounds[-1] = len(steps)
     rows = []
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         rows.append(np.arange(low, high) if high > low else np.array([max(low - 1, 0)]))
     return edges, rows
 
 
 def representative(lowest: Numbers, count: int) -> list[int]:
-    """Positions of at most ``count`` layers that stand for all: the ends, the lowest, the highest, others evenly between.
+    """At most ``count`` layers that stand for all: the ends, the lowest, the highest, others evenly between.
 
     Args:
         lowest: one number per layer that says where it lies, NaN where the layer has none

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from isometry.diagnosis.finding import Diagnosis, Evidence, Finding, Severity
-from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
 from isometry.network.signals import Signal
@@ -22,17 +21,19 @@ from isometry.report.columns import log10, optional, telling_rows
 from isometry.report.json import strict
 from isometry.report.pictures import Album, album
 from isometry.report.svg import svg
-from isometry.report.text import cause_words, fine_problems, healthy_sentence, unchecked_problems, where_and_when
-from isometry.report.words import clean, counted, number, problem, run_line
+from isometry.report.text import (
+    cause_words,
+    fine_problems,
+    headline,
+    healthy_sentence,
+    unchecked_problems,
+    where_and_when,
+)
+from isometry.report.words import clean, counted, number, plural, problem, run_line
 
 __all__ = ["page"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-VERBS = {
-    Severity.STOPS: "stops this training",
-    Severity.HARMS: "harms this training",
-    Severity.SLOWS: "slows this training",
-}
 
 
 def page(diagnosis: Diagnosis) -> str:
@@ -57,8 +58,11 @@ def page(diagnosis: Diagnosis) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_safe(run.name)} · isometry: {_safe(_headline(diagnosis))}</title>\n<style>\n{style}</style>\n</head>\n"
-        '<body>\n<a class="skip" href="#main">Skip to the verdict</a>\n' + "\n".join(part for part in body if part) + "\n</body>\n</html>\n"
+        f"<title>{_safe(run.name)} · isometry: {_safe(headline(diagnosis))}</title>\n"
+        f"<style>\n{style}</style>\n</head>\n"
+        '<body>\n<a class="skip" href="#main">Skip to the verdict</a>\n'
+        + "\n".join(part for part in body if part)
+        + "\n</body>\n</html>\n"
     )
 
 
@@ -75,21 +79,13 @@ def _header(run: Run) -> str:
     return f'<header><span class="mark">isometry</span>{facts}</header>'
 
 
-def _headline(diagnosis: Diagnosis) -> str:
-    if diagnosis.healthy:
-        return "Nothing is wrong" if diagnosis.checked else "Nothing could be checked"
-    worst = diagnosis.findings[0]
-    name = problem(worst.problem)
-    return f"{name[:1].upper()}{name[1:]} {VERBS.get(Severity(worst.severity), 'was noted')}"
-
-
 def _verdict(diagnosis: Diagnosis) -> str:
     tone = "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
     lead = healthy_sentence(diagnosis) if diagnosis.healthy else diagnosis.findings[0].summary
     notes = "".join(f'<p class="lead">{_safe(note)}</p>' for note in diagnosis.run.history.notes)
     return (
         f'<section class="verdict {tone}"><span class="severity">{tone}</span>'
-        f'<h1>{_safe(_headline(diagnosis))}</h1><p class="lead">{_safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'
+        f'<h1>{_safe(headline(diagnosis))}</h1><p class="lead">{_safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'
     )
 
 
@@ -119,12 +115,14 @@ def _findings(diagnosis: Diagnosis, pictures: Album) -> Iterable[str]:
     for place, (finding, proof) in enumerate(zip(diagnosis.findings, pictures.proofs, strict=True), start=1):
         severity = Severity(finding.severity).name
         name = problem(finding.problem)
-        picture = _figure(proof, f"picture-{place}") if proof is not None else ""
+        picture = _figure(proof, f"picture-{place}", width=660) if proof is not None else ""
         yield (
-            f'<article class="finding {severity}{" pictured" if picture else ""}" id="finding-{place}" aria-labelledby="title-{place}"><div>'
+            f'<article class="finding {severity}{" pictured" if picture else ""}" id="finding-{place}" '
+            f'aria-labelledby="title-{place}"><div>'
             f'<span class="severity">{severity}</span><h2 id="title-{place}">{_safe(name[:1].upper() + name[1:])}</h2>'
             f'<p class="where">{_safe(" · ".join(where_and_when(finding, order)))}</p>'
-            f'<p class="summary">{_safe(finding.summary)}</p>{_why(finding)}{_evidence(finding.evidence)}</div>{picture}</article>'
+            f'<p class="summary">{_safe(finding.summary)}</p>{_why(finding)}{_evidence(finding.evidence)}</div>'
+            f"{picture}</article>"
         )
     if diagnosis.findings:
         yield "</section>"
@@ -147,41 +145,47 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
         ("measured", "value", "limit", "unit", "source of the limit"),
         tuple((e.quantity, number(e.measured), number(e.limit), e.unit, e.source) for e in evidence),
     )
-    return f"<details><summary>Evidence</summary>{_table(table, 'Evidence')}</details>"
+    return f'<details class="evidence"><summary>Evidence</summary>{_table(table, "Evidence")}</details>'
 
 
-def _figure(chart: Chart, identifier: str) -> str:
+def _figure(chart: Chart, identifier: str, *, width: float) -> str:
     numbers = ""
     if chart.table.rows:
         numbers = f"<details><summary>The numbers</summary>{_table(chart.table, chart.title)}</details>"
     return (
-        f'<figure><figcaption><h3>{_safe(chart.title)}</h3><p>{_safe(chart.reading)}</p></figcaption>'
+        f"<figure><figcaption><h3>{_safe(chart.title)}</h3><p>{_safe(chart.reading)}</p></figcaption>"
         f'<div class="canvas" tabindex="0" role="group" aria-label="{_safe("Picture: " + chart.title)}">'
-        f"{svg(chart, identifier=identifier)}</div>"
-        f"<details><summary>In words</summary><p>{_safe(chart.alt)}</p></details>{numbers}</figure>"
+        f"{svg(chart, identifier=identifier, width=width)}</div>"
+        f'<div class="more"><details><summary>In words</summary><p>{_safe(chart.alt)}</p></details>{numbers}</div>'
+        "</figure>"
     )
 
 
 def _gallery(pictures: Album, offset: int) -> Iterable[str]:
     if pictures.others:
         yield '<section aria-labelledby="pictures"><h2 id="pictures">The training in pictures</h2><div class="gallery">'
-        yield from (_figure(chart, f"picture-{offset + k}") for k, chart in enumerate(pictures.others, start=1))
+        yield from (
+            _figure(chart, f"picture-{offset + k}", width=540) for k, chart in enumerate(pictures.others, start=1)
+        )
         yield "</div></section>"
 
 
 def _table(table: Table, words: str, *, numeric_from: int = 1) -> str:
     numeric = [
-        place >= numeric_from and all(_is_number(row[place]) for row in table.rows) for place in range(len(table.columns))
+        place >= numeric_from and all(_is_number(row[place]) for row in table.rows)
+        for place in range(len(table.columns))
     ]
     classes = [' class="n"' if flag else "" for flag in numeric]
-    head = "".join(f'<th scope="col"{kind}>{_safe(name)}</th>' for name, kind in zip(table.columns, classes, strict=True))
+    head = "".join(
+        f'<th scope="col"{kind}>{_safe(name)}</th>' for name, kind in zip(table.columns, classes, strict=True)
+    )
     rows = []
     for row in table.rows:
         cells = "".join(f"<td{kind}>{_safe(cell)}</td>" for cell, kind in zip(row[1:], classes[1:], strict=True))
         rows.append(f'<tr><th scope="row">{_safe(row[0])}</th>{cells}</tr>')
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{_safe("Table: " + words)}"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{_safe("Table: " + words)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -200,7 +204,8 @@ def _layers(run: Run) -> str:
     shown = " open" if len(layers) <= 16 else ""
     return (
         '<section aria-labelledby="layers"><h2 id="layers">Layers</h2>'
-        f"<details{shown}><summary>{len(layers):,} layers, input first</summary>{_table(table, 'Layers')}</details></section>"
+        f"<details{shown}><summary>{plural(len(layers), 'layer')}, input first</summary>"
+        f"{_table(table, 'Layers')}</details></section>"
     )
 
 
@@ -259,7 +264,8 @@ def _checks(diagnosis: Diagnosis, pictures: Album) -> str:
     fine, unchecked = fine_problems(diagnosis), unchecked_problems(diagnosis)
     good = "".join(f"<li>{_safe(name)}</li>" for name in fine) or "<li>nothing</li>"
     left = "".join(
-        f'<li>{_safe(", ".join(names))}: <span class="reason">{_safe(reason)}</span></li>' for reason, names in unchecked
+        f'<li>{_safe(", ".join(names))}: <span class="reason">{_safe(reason)}</span></li>'
+        for reason, names in unchecked
     )
     left += "".join(
         f'<li>picture {_safe(entry.name.replace("-", " "))}: <span class="reason">{_safe(entry.reason)}</span></li>'

@@ -44,10 +44,16 @@ def album(diagnosis: Diagnosis) -> Album:
     left = dict(made)
     proofs: list[Chart | None] = []
     for finding in diagnosis.findings:
-        proof = next((item for item in left if finding.problem in item.proves), None)
+        proof = _proof(finding, left)
         proofs.append(None if proof is None else marked(left.pop(proof), [finding], diagnosis.run))
     others = tuple(marked(chart, diagnosis.findings, diagnosis.run, spans=False) for chart in left.values())
     return Album(tuple(proofs), others, tuple(missing))
+
+
+def _proof(finding: Finding, left: Iterable[Plot]) -> Plot | None:
+    """The picture that names the finding's own code, else one that names its problem."""
+    candidates = [item for item in left if finding.code in item.proves or finding.problem in item.proves]
+    return min(candidates, key=lambda item: finding.code not in item.proves, default=None)
 
 
 def _made(run: Run, chosen: Iterable[Plot]) -> tuple[dict[Plot, Chart], list[Missing]]:
@@ -68,10 +74,15 @@ def marked(chart: Chart, findings: Iterable[Finding], run: Run, *, spans: bool =
     for finding in findings:
         if chart.x.scale == "layers" and spans:
             added += _spans(finding, run)
-        elif _shows_steps(chart) and finding.first_step is not None:
+        elif _shows_steps(chart) and finding.first_step is not None and finding.first_step > _start(run):
             rules.setdefault(finding.first_step, []).append(problem(finding.problem))
     added += [Rule(float(step), _rule_words(names)) for step, names in sorted(rules.items())]
     return replace(chart, shapes=chart.shapes + tuple(added)) if added else chart
+
+
+def _start(run: Run) -> int:
+    """The first recorded step: what holds since then needs no mark."""
+    return int(run.history.steps[0]) if len(run.history.steps) else 0
 
 
 def _rule_words(names: list[str]) -> str:

@@ -6,6 +6,7 @@ Shared by matplotlib figures and the page's vector pictures, so that both show t
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def thinned(x: Numbers, y: Numbers, most: int = 600) -> tuple[Numbers, Numbers]:
         return x, y
     bounds = np.linspace(0, len(x), max(most // 2, 1) + 1).astype(int)
     kept = {0, len(x) - 1}
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         if last > first:
             kept.update((first + int(y[first:last].argmin()), first + int(y[first:last].argmax())))
     chosen = np.array(sorted(kept))

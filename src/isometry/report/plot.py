@@ -24,7 +24,7 @@ class Plot:
     place: int
     """Plots are shown in this order."""
     proves: tuple[str, ...]
-    """Problems for which this picture is the proof, the best picture for each having the lowest place."""
+    """Problems, or codes of rules, whose findings this picture proves; of several the one of lowest place is taken."""
     doc: str
     picture: Picture
 

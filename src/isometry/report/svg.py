@@ -32,7 +32,6 @@ __all__ = ["svg"]
 Numbers = NDArray[np.float64]
 Place = Callable[[float], float]
 
-WIDTH = 760.0
 SIZE = 12.0
 """Type size. [unit of the drawing, a CSS pixel at full width]"""
 MOST_MARKS = 80
@@ -44,6 +43,8 @@ NOTHING, ZERO, NAN, INF, FIRST = range(5)
 class Frame:
     """Where the plotting area lies and how values get there."""
 
+    width: float
+    """Of the whole drawing."""
     left: float
     top: float
     right: float
@@ -71,17 +72,17 @@ class Frame:
         ]
 
 
-def svg(chart: Chart, *, identifier: str) -> str:
+def svg(chart: Chart, *, identifier: str, width: float = 640.0) -> str:
     """A chart as an ``<svg>`` element with its own description.
 
     Args:
         chart: the chart
         identifier: unique within the page, letters and hyphens only
+        width: of the drawing, in the unit in which its type has size 12
     """
-    frame, height, names = _framed(chart)
+    frame, height, names = _framed(chart, width)
     parts = [
-        f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-labelledby="{identifier}-t {identifier}-d" '
-        f'xmlns="http://www.w3.org/2000/svg">'.replace(' xmlns="http://www.w3.org/2000/svg"', ""),
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-labelledby="{identifier}-t {identifier}-d">',
         f'<title id="{identifier}-t">{escape(chart.title)}</title>',
         f'<desc id="{identifier}-d">{escape(chart.alt)}</desc>',
         f'<clipPath id="{identifier}-c"><rect x="{frame.left:.1f}" y="{frame.top - 1:.1f}" '
@@ -103,23 +104,23 @@ def svg(chart: Chart, *, identifier: str) -> str:
 # The frame ------------------------------------------------------------------------------------------------------------
 
 
-def _framed(chart: Chart) -> tuple[Frame, float, Names]:
+def _framed(chart: Chart, width: float) -> tuple[Frame, float, Names]:
     """Frame, height of the whole and the layers' names, sized so that every word has its place."""
     x, y = within(chart)
     rows = len(chart.y.names)
-    area = 280.0 if chart.y.scale != "layers" else min(560.0, max(120.0, rows * (26.0 if chart.of(Ridges) else 16.0)))
+    area = 270.0 if chart.y.scale != "layers" else min(560.0, max(200.0, rows * (26.0 if chart.of(Ridges) else 16.0)))
     if chart.y.scale == "layers":
         beside = layer_names(chart.y.names, length=area, size=SIZE, upright=True).ticks
     else:
         beside = tuple(ticks(chart.y, *y, most=7))
     left = 34 + max([text_width(tick.words, SIZE) for tick in beside if not tick.remark], default=30)
-    right = WIDTH - _right_margin(chart)
+    right = width - _right_margin(chart)
     top = 14.0 + (18.0 if chart.of(Rule) else 0.0)
     names = layer_names(chart.x.names, length=right - left, size=SIZE)
     lean = max((text_width(tick.words, SIZE) for tick in names.ticks), default=0) * 0.64 + 6 if names.leaning else 0.0
     below = 44.0 + lean + (14.0 if chart.of(Span) else 0.0) + 18.0 * len(_legend_words(chart, right - left))
     bottom = top + area
-    return Frame(left, top, right, bottom, x, y, chart.x, chart.y), bottom + below, names
+    return Frame(width, left, top, right, bottom, x, y, chart.x, chart.y), bottom + below, names
 
 
 def _right_margin(chart: Chart) -> float:
@@ -162,8 +163,8 @@ def _grid(chart: Chart, frame: Frame, names: Names) -> list[str]:
     upright = chart.y.scale == "layers"
     if upright:
         length = frame.bottom - frame.top
-        for tick in layer_names(chart.y.names, length=length, size=SIZE, upright=True).ticks:
-            parts.append(_text(frame.left - 8, frame.up(tick.at) + 4, tick.words, "tick", anchor="end"))
+        found = layer_names(chart.y.names, length=length, size=SIZE, upright=True).ticks
+        parts += [_text(frame.left - 8, frame.up(tick.at) + 4, tick.words, "tick", anchor="end") for tick in found]
     else:
         for tick in ticks(chart.y, *frame.y, most=7):
             parts += _y_tick(tick, frame)
@@ -278,7 +279,9 @@ def _curve(shape: Line, frame: Frame) -> list[str]:
     dash = "2 4" if shape.role == "implied" else DASHES[style]
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     kind = f"curve {shape.role} s{style}"
-    parts = [f'<path class="{kind}"{_stroke(shape)}{dashed} d="{_path(points)}"><title>{escape(shape.words)}</title></path>']
+    parts = [
+        f'<path class="{kind}"{_stroke(shape)}{dashed} d="{_path(points)}"><title>{escape(shape.words)}</title></path>'
+    ]
     if shape.markers:
         for at, x, y in zip(points, shape.x, shape.y, strict=True):
             if _known(at):
@@ -315,7 +318,11 @@ def _ribbon(shape: Ribbon, frame: Frame) -> str:
     above = [at for at in frame.points(shape.x, shape.high) if _known(at)]
     below = [at for at in frame.points(shape.x, shape.low) if _known(at)]
     outline = _path([*above, *reversed(below)])
-    return f'<path class="ribbon s{style_of(shape.style)}" d="{outline}z"><title>{escape(shape.words)}</title></path>' if above else ""
+    return (
+        f'<path class="ribbon s{style_of(shape.style)}" d="{outline}z"><title>{escape(shape.words)}</title></path>'
+        if above
+        else ""
+    )
 
 
 def _bars(shape: Bars, frame: Frame) -> list[str]:
@@ -330,7 +337,9 @@ def _bars(shape: Bars, frame: Frame) -> list[str]:
             start = up[k] if value > 0 else down[k]
             (up if value > 0 else down)[k] += value
             y = sorted((frame.up(start), frame.up(start + value)))
-            words = f"{frame.x_axis.names[k]}, {part.words}: {value:+.3g}" if k < len(frame.x_axis.names) else part.words
+            words = (
+                f"{frame.x_axis.names[k]}, {part.words}: {value:+.3g}" if k < len(frame.x_axis.names) else part.words
+            )
             kind = f"bar s{style_of(style)} p{style_of(style)}"
             parts.append(_rect(kind, frame.across(k) - wide / 2, y[0], wide, y[1] - y[0], words))
     parts.append(_line("edge", frame.left, frame.up(0.0), frame.right, frame.up(0.0)))
@@ -354,14 +363,16 @@ def _ridges(shape: Ridges, frame: Frame) -> list[str]:
                 continue
             tops = [(a, base - float(d) / most * row * 1.15) for a, d in zip(x, density, strict=True)]
             words = shape.before if "before" in kind else shape.words
-            outline = f"M{x[0]:.1f} {base:.1f}" + "".join(f"L{a:.1f} {b:.1f}" for a, b in tops) + f"L{x[-1]:.1f} {base:.1f}"
+            outline = (
+                f"M{x[0]:.1f} {base:.1f}" + "".join(f"L{a:.1f} {b:.1f}" for a, b in tops) + f"L{x[-1]:.1f} {base:.1f}"
+            )
             parts.append(f'<path class="{kind}" d="{outline}"><title>{escape(words)}</title></path>')
         parts.append(_line("grid", frame.left, base, frame.right, base))
     return parts
 
 
 def _heat(shape: Heat, frame: Frame) -> str:
-    low, high = _colour_limits(shape)
+    low, high = shape.limits()
     count = 256 - FIRST
     share = (shape.colour.placed(shape.values) - low) / (high - low)
     indices = np.full(shape.values.shape, NOTHING, dtype=np.uint8)
@@ -405,16 +416,9 @@ def _flags(shape: Heat, flags: NDArray[np.bool_], symbol: str, frame: Frame) -> 
     return parts
 
 
-def _colour_limits(shape: Heat) -> tuple[float, float]:
-    placed = shape.colour.placed(shape.values)
-    known = placed[np.isfinite(placed)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    return (low, high) if high - low >= 1 else ((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
-
-
 def _colour_bar(chart: Chart, frame: Frame) -> list[str]:
     shape = next(shape for shape in chart.shapes if isinstance(shape, Heat))
-    low, high = _colour_limits(shape)
+    low, high = shape.limits()
     colours = np.concatenate([cividis(128), np.full((128, 1), 255, dtype=np.uint8)], axis=1)
     left, top, tall = frame.right + 18, frame.top, min(frame.bottom - frame.top, 260.0)
     column_ = np.arange(127, -1, -1, dtype=np.uint8)[:, None]
@@ -426,7 +430,8 @@ def _colour_bar(chart: Chart, frame: Frame) -> list[str]:
         y = top + tall * (1 - (tick.at - low) / (high - low))
         parts.append(_text(left + 20, y + 4, tick.words, "tick"))
     parts.append(
-        f'<text class="axis" text-anchor="middle" transform="translate({WIDTH - 8:.1f} {top + tall / 2:.1f}) rotate(-90)">'
+        f'<text class="axis" text-anchor="middle" '
+        f'transform="translate({frame.width - 8:.1f} {top + tall / 2:.1f}) rotate(-90)">'
         f"{escape(shape.colour.title)}</text>"
     )
     return parts
@@ -444,7 +449,9 @@ def _spans(chart: Chart, frame: Frame) -> list[str]:
         elif isinstance(shape, Rule):
             at = frame.across(shape.at)
             anchor = "start" if at < (frame.left + frame.right) / 2 else "end"
-            parts.append(_text(at + (4 if anchor == "start" else -4), frame.top - 6, shape.words, "found", anchor=anchor))
+            parts.append(
+                _text(at + (4 if anchor == "start" else -4), frame.top - 6, shape.words, "found", anchor=anchor)
+            )
     return parts
 
 
@@ -459,13 +466,18 @@ def _labels(chart: Chart, frame: Frame) -> list[str]:
     parts = []
     for (shape, at), y in zip(shown, heights, strict=True):
         kind = f"label s{style_of(shape.style)} {shape.role}"
-        parts.append(_line("leader", at[0] + 5, at[1], frame.right + 10, y) if abs(y - at[1]) > 6 or at[0] < frame.right - 24 else "")
-        parts.append(f'<text class="{kind}"{_stroke(shape)} x="{frame.right + 14:.1f}" y="{y + 4:.1f}">{escape(shape.words)}</text>')
-    for shape in chart.shapes:
-        if isinstance(shape, Line) and shape.role == "implied":
-            points = [at for at in frame.points(shape.x, shape.y) if _known(at)]
-            if points:
-                parts.append(_text(points[0][0] + 10, points[0][1] - 6, shape.words, "note"))
+        parts.append(
+            _line("leader", at[0] + 5, at[1], frame.right + 10, y)
+            if abs(y - at[1]) > 6 or at[0] < frame.right - 24
+            else ""
+        )
+        parts.append(
+            f'<text class="{kind}"{_stroke(shape)} x="{frame.right + 14:.1f}" y="{y + 4:.1f}">'
+            f"{escape(shape.words)}</text>"
+        )
+    for shape in (shape for shape in chart.shapes if isinstance(shape, Line) and shape.role == "implied"):
+        points = [at for at in frame.points(shape.x, shape.y) if _known(at)]
+        parts += [_text(x + 12, y - 6, shape.words, "note") for x, y in points[:1]]
     return parts
 
 
@@ -509,8 +521,7 @@ def _legend_words(chart: Chart, width: float) -> list[list[tuple[str, str]]]:
             entries.append(("span", shape.words))
         elif isinstance(shape, Heat):
             entries += [(name, SYMBOLS[name]) for name in ("nan", "inf", "zero") if getattr(shape, name).any()]
-            blank = ~np.isfinite(shape.colour.placed(shape.values)) & ~shape.nan & ~shape.inf & ~shape.zero
-            entries += [("nothing", "not recorded")] if blank.any() else []
+            entries += [("nothing", "not recorded")] if shape.blank().any() else []
     symbols = {shape.symbol for shape in chart.shapes if isinstance(shape, Mark)}
     entries += [(name, SYMBOLS[name]) for name in SYMBOLS if name in symbols]
     rows: list[list[tuple[str, str]]] = []
@@ -569,4 +580,8 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, words: str = "") -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.2f}"'
-    return f'<rect class="{kind}" {place}><title>{escape(words)}</title></rect>' if words else f'<rect class="{kind}" {place}/>'
+    return (
+        f'<rect class="{kind}" {place}><title>{escape(words)}</title></rect>'
+        if words
+        else f'<rect class="{kind}" {place}/>'
+    )

@@ -13,7 +13,19 @@ from isometry.history.run import Run
 from isometry.report.words import clean, decades, layer_range, problem, run_line
 from isometry.shown import presents
 
-__all__ = ["diagnosis_text", "finding_text", "run_text", "terminal_width", "wants_colour"]
+__all__ = [
+    "cause_words",
+    "diagnosis_text",
+    "finding_text",
+    "fine_problems",
+    "headline",
+    "healthy_sentence",
+    "run_text",
+    "terminal_width",
+    "unchecked_problems",
+    "wants_colour",
+    "where_and_when",
+]
 
 WIDEST = 110
 """Signs in the longest line: longer ones are hard to read, however wide the terminal."""
@@ -21,6 +33,12 @@ NARROWEST = 50
 INDENT = "  "
 LABEL = 10
 """Signs kept for ``because``, ``so`` and their like."""
+
+VERBS = {
+    Severity.STOPS: "stops this training",
+    Severity.HARMS: "harms this training",
+    Severity.SLOWS: "slows this training",
+}
 
 _STYLES = {
     "STOPS": "1;97;41",
@@ -111,6 +129,15 @@ def healthy_sentence(diagnosis: Diagnosis) -> str:
     if notes:
         sentence += " One note follows." if notes == 1 else f" {notes} notes follow."
     return sentence
+
+
+def headline(diagnosis: Diagnosis) -> str:
+    """The verdict in one line."""
+    if diagnosis.healthy:
+        return "Nothing is wrong" if diagnosis.checked else "Nothing could be checked"
+    worst = diagnosis.findings[0]
+    name = problem(worst.problem)
+    return f"{name[:1].upper()}{name[1:]} {VERBS.get(Severity(worst.severity), 'was noted')}"
 
 
 def cause_words(cause: Cause) -> str:

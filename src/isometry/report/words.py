@@ -8,6 +8,7 @@ from typing import Any
 from isometry.history.run import Run
 
 __all__ = [
+    "called",
     "clean",
     "cost_share",
     "counted",
@@ -45,6 +46,12 @@ def shortened(text: str, width: int) -> str:
 def counted(value: float) -> str:
     """A whole number with its thousands set off: ``1,120``."""
     return f"{int(value):,}"
+
+
+def called(name: str) -> str:
+    """A layer's name as it stands in a sentence: ``fc1``; ``layer 3`` where the name is no word."""
+    said = clean(name)
+    return said if any(sign.isalpha() for sign in said) else f"layer {said}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -7,14 +7,14 @@ from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Chart, Level, Line, Mark, Points, Shape, Table
-from isometry.report.columns import column, ends, listed, log10, optional, telling_rows, trunk
+from isometry.report.columns import chains, ends, listed, log10, norms, optional, telling_rows
 from isometry.report.plot import plot
-from isometry.report.words import clean, decades, number, plural
+from isometry.report.words import called, clean, decades, number, plural
 
 Numbers = NDArray[np.float64]
 
 SMALLEST = {"float64": 4.9e-324, "float32": 1.4e-45, "bfloat16": 9.2e-41, "float16": 6.0e-8}
-"""The smallest positive number that each type can hold. Source: IEEE 754; bfloat16 has float32's exponent, 7 fraction bits."""
+"""The smallest positive number that each type can hold. Source: IEEE 754; bfloat16 has float32's range of exponents."""
 LEVEL = 0.5
 """Decades between the ends below which the title calls the profile level; words only, nothing is judged by it."""
 
@@ -22,48 +22,58 @@ LEVEL = 0.5
 @plot(
     "delta-by-depth",
     place=10,
-    proves=("vanishing_gradient", "exploding_gradient", "poor_initialization", "non_finite", "saturated_activation"),
+    proves=("vanishing_gradient", "exploding_gradient", "poor_initialization"),
 )
 def delta_by_depth(run: Run) -> Chart:
     """δ at every layer, on a log scale, at the first, the middle and the last recorded step.
 
     The signal travels from right (output) to left (input). A straight slope is an exponential loss or gain: so many
-    decades per layer. A level line is health. Layers inside residual branches are dots beside the trunk's line.
+    decades per layer. A level line is health. Layers beside the main path (residual branches, layers before a
+    norm) are dots.
     """
-    delta = column(run, Signal.DELTA, "rms")
+    delta, unit = norms(run, Signal.DELTA)
     steps, names = run.history.steps, run.architecture.names
-    main = trunk(run.architecture)
+    found = chains(run.architecture)
     rows = telling_rows(delta, steps)
     shapes: list[Shape] = []
     for style, row in enumerate(rows):
-        shapes += _profile(run, np.asarray(delta[row], dtype=np.float64), main, row, style)
+        shapes += _profile(run, delta[row], found, row, style)
     if not any(isinstance(shape, Line) and np.isfinite(log10(shape.y)).any() for shape in shapes):
-        raise NotRecorded("δ was not positive at any layer of the steps shown")
-    shapes += _levels(np.asarray(delta[rows[0]], dtype=np.float64), main, names)
-    title, alt = _told(run, delta, main, rows)
+        raise NotRecorded("δ was positive at no layer of the steps shown")
+    shapes += _levels(delta[rows[0]], found[0], names)
+    title, alt = _told(run, delta, found[0], rows)
     return Chart(
         title=title,
         reading="δ runs from the output (right) to the input (left); a straight slope is an exponential.",
         x=Axis("layer, input first", scale="layers", names=names),
-        y=Axis("size of δ", unit="rms of ∂L/∂z", scale="log", remarks=_range_remarks(run)),
+        y=Axis("size of δ = ∂L/∂z", unit=unit, scale="log", remarks=_range_remarks(run)),
         shapes=tuple(shapes),
         alt=alt,
         table=_table(names, delta, rows, steps),
     )
 
 
-def _profile(run: Run, profile: Numbers, main: NDArray[np.int64], row: int, style: int) -> list[Shape]:
-    """One recorded step: the trunk's line, the branches' dots, and signs for what a log scale cannot place."""
-    step = int(run.history.steps[row])
-    x = main.astype(np.float64)
-    shown = np.isfinite(profile[main]) & (profile[main] > 0)
-    said = f"step {step:,}"
-    shapes: list[Shape] = [Line(said, x[shown], profile[main][shown], style=style, markers=len(x) <= 60)]
-    branches = np.setdiff1d(np.flatnonzero(np.isfinite(profile) & (profile > 0)), main)
-    if branches.size:
-        shapes.append(Points(f"{said}, inside branches", branches.astype(np.float64), profile[branches], style=style))
+def _profile(run: Run, profile: Numbers, found: list[NDArray[np.int64]], row: int, style: int) -> list[Shape]:
+    """One recorded step: a line for each chain, dots beside it, and signs for what a log scale cannot place."""
+    said = f"step {int(run.history.steps[row]):,}"
+    shapes: list[Shape] = []
+    for place, chain in enumerate(found):
+        shown = chain[np.isfinite(profile[chain]) & (profile[chain] > 0)]
+        x = shown.astype(np.float64)
+        words = said if place == 0 else ""
+        shapes.append(Line(words, x, profile[shown], style=style, markers=len(profile) <= 60))
+    beside = np.setdiff1d(np.flatnonzero(np.isfinite(profile) & (profile > 0)), np.concatenate(found))
+    if beside.size:
+        shapes.append(
+            Points(
+                "beside the main path (branches, before a norm)",
+                beside.astype(np.float64),
+                profile[beside],
+                style=style,
+            )
+        )
     shapes += _signs(run, profile, row, said)
-    implied = _implied(run, profile, main)
+    implied = _implied(run, profile, found[0])
     if implied is not None:
         shapes.append(implied)
     return shapes
@@ -88,8 +98,10 @@ def _dtype(run: Run) -> str:
 
 
 def _underflows(run: Run, profile: Numbers) -> bool:
-    """Whether the zeros are numbers too small to be held: the layers towards the input are all 0, and δ was near the
-    type's smallest number where it was last positive."""
+    """Whether the zeros are numbers too small to be held.
+
+    So it is where the layers towards the input are all 0 and δ was near the type's smallest number just before.
+    """
     zero = np.flatnonzero(profile == 0)
     positive = np.flatnonzero(np.isfinite(profile) & (profile > 0))
     if not zero.size or not positive.size or zero.max() > positive.min():
@@ -138,9 +150,9 @@ def _levels(profile: Numbers, main: NDArray[np.int64], names: tuple[str, ...]) -
     span = log10(profile[main])
     low, high = float(np.nanmin(span)), float(np.nanmax(span))
     said = {
-        1e-3: f"a thousandth of {clean(names[found[1]])}'s",
+        1e-3: f"a thousandth of {called(names[found[1]])}'s",
         1e-6: "a millionth: vanished",
-        1e3: f"a thousand times {clean(names[found[1]])}'s",
+        1e3: f"a thousand times {called(names[found[1]])}'s",
         1e6: "a million times: exploded",
     }
     if high - low > 25:
@@ -153,7 +165,7 @@ def _told(run: Run, delta: Numbers, main: NDArray[np.int64], rows: list[int]) ->
     title = ""
     sentences = []
     for row in rows:
-        profile = np.asarray(delta[row], dtype=np.float64)
+        profile = delta[row]
         said = _sentence(run, profile, main)
         title = title or f"{said}, at step {int(steps[row]):,}"
         sentences.append(f"At step {int(steps[row]):,} {said[0].lower() if said[0] != 'δ' else 'δ'}{said[1:]}.")
@@ -173,9 +185,9 @@ def _sentence(run: Run, profile: Numbers, main: NDArray[np.int64]) -> str:
         fitted = _slope(profile, main)
         implied = f"; the slope implies {decades(fitted[0] * (last - 0))} decades in all" if fitted else ""
         implied = implied.replace("+", "−") if fitted and fitted[0] > 0 else implied
-        return f"δ falls below {_dtype(run)}'s range at {clean(names[lost])}{implied}"
+        return f"δ falls below {_dtype(run)}'s range at {called(names[lost])}{implied}"
     change = float(np.log10(profile[first]) - np.log10(profile[last]))
-    way = f"from {clean(names[last])} to {clean(names[first])}"
+    way = f"from {called(names[last])} to {called(names[first])}"
     if abs(change) < LEVEL:
         return f"δ keeps its size {way}: {decades(change)} decades"
     return f"δ {'grows' if change > 0 else 'falls'} by {abs(change):.1f} decades {way}"

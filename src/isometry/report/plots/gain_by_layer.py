@@ -1,0 +1,110 @@
+"""Where along depth δ is lost or won, and by what: the backward gain of each layer split into its causes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.diagnosis.attribution import Gain, PartKind, attribute
+from isometry.diagnosis.trunk import trunks
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.signals import Signal
+from isometry.report.chart import Axis, Bars, Chart, Part, Table
+from isometry.report.columns import column
+from isometry.report.plot import plot
+from isometry.report.words import clean, decades, plural
+
+Numbers = NDArray[np.float64]
+
+ROWS = 8
+"""First recorded steps whose gains are averaged: the network as it was drawn."""
+GROUPS = {
+    PartKind.WEIGHT_SCALE: "weights and norms",
+    PartKind.NORM: "weights and norms",
+    PartKind.RESTING_SLOPE: "slope of φ at rest",
+    PartKind.OPERATING_SLOPE: "place of z on φ",
+    PartKind.WEIGHT_ALIGNMENT: "alignment",
+    PartKind.SLOPE_ALIGNMENT: "alignment",
+    PartKind.RESIDUAL: "residual sums",
+}
+REST = "rest, not split"
+ORDER = ("slope of φ at rest", "weights and norms", "place of z on φ", "alignment", "residual sums", REST)
+
+
+@plot("gain-by-layer", place=30, proves=("vanishing_gradient", "exploding_gradient", "poor_initialization"))
+def gain_by_layer(run: Run) -> Chart:
+    """Decades that δ wins or loses on its way through each layer, split into causes that add up exactly.
+
+    Weights and norms: the scale of W (σ_w = rms W · √fan-in), a norm behind it taken with it. Slope at rest: |φ′(0)|,
+    a quarter for sigmoid. Place of z on φ: what the distribution of z makes of the slope, saturation among it.
+    Alignment: δ lies in directions that W or φ′ treat unlike the average.
+    """
+    column(run, Signal.DELTA, "rms")
+    gains = _gains(run)
+    names = tuple(gain.lower for gain in gains)
+    groups = _groups(gains)
+    totals = np.array([gain.decades for gain in gains])
+    parts = tuple(Part(name, groups[name]) for name in ORDER if name in groups and np.abs(groups[name]).max() > 5e-4)
+    return Chart(
+        title=_title(gains, totals, parts),
+        reading="Below zero δ shrinks on its way to the input, above it grows. The mark is the sum of the parts.",
+        x=Axis("layer that δ arrives at, input first", scale="layers", names=names),
+        y=Axis("backward gain", unit="decades"),
+        shapes=(Bars(parts or (Part("gain", totals),), totals=totals),),
+        alt=f"Stacked bars for {plural(len(gains), 'layer')}. " + _alt(parts, totals),
+        table=Table(
+            ("layer", "in all", *(part.words for part in parts)),
+            tuple(
+                (clean(name), decades(float(totals[k])), *(decades(float(part.values[k])) for part in parts))
+                for k, name in enumerate(names)
+            ),
+        ),
+    )
+
+
+def _gains(run: Run) -> Sequence[Gain]:
+    found = trunks(run.architecture)
+    if not found:
+        raise NotRecorded("no chain of layers was found along which δ could be followed")
+    rows = _first_rows(run, found[0].places)
+    gains = attribute(run, found[0], rows=rows)
+    if not gains:
+        raise NotRecorded("δ was not recorded at two neighbouring layers, or was zero there")
+    return gains
+
+
+def _first_rows(run: Run, places: Sequence[int]) -> NDArray[np.int64]:
+    """The first recorded steps in which δ was positive along the chain."""
+    delta = column(run, Signal.DELTA, "rms")[: 64 * ROWS, list(places)]
+    whole = np.flatnonzero((np.isfinite(delta) & (delta > 0)).mean(axis=1) > 0)
+    if not whole.size:
+        raise NotRecorded("δ was positive at no layer in the first recorded steps")
+    return whole[:ROWS].astype(np.int64)
+
+
+def _groups(gains: Sequence[Gain]) -> dict[str, Numbers]:
+    groups: dict[str, Numbers] = {}
+    for place, gain in enumerate(gains):
+        for part in gain.parts:
+            values = groups.setdefault(GROUPS.get(part.kind, REST), np.zeros(len(gains)))
+            values[place] += part.decades
+    return groups
+
+
+def _title(gains: Sequence[Gain], totals: Numbers, parts: Sequence[Part]) -> str:
+    whole = float(totals.sum())
+    if abs(whole) < 0.5 or not parts:
+        return f"Along {plural(len(gains), 'layer')} δ changes by {decades(whole)} decades in all"
+    main = max(parts, key=lambda part: float(np.sign(whole) * part.values.sum()))
+    verb = "lost" if whole < 0 else "won"
+    return f"Of {abs(whole):.1f} decades {verb}, {abs(float(main.values.sum())):.1f} come from the {main.words}"
+
+
+def _alt(parts: Sequence[Part], totals: Numbers) -> str:
+    said = ", ".join(f"{part.words} {decades(float(part.values.sum()))}" for part in parts)
+    worst = int(np.abs(totals).argmax())
+    return (
+        f"Decades in all {decades(float(totals.sum()))}: {said or 'not split'}. "
+        f"Largest at bar {worst + 1}: {decades(float(totals[worst]))}."
+    )
