@@ -257,7 +257,7 @@ def _limits(axis: Axis, values: list[Numbers], air: float) -> tuple[float, float
         low = float(axis.placed(np.array(axis.low)))
     if axis.high is not None:
         high = float(axis.placed(np.array(axis.high)))
-    least = 1.0 if axis.scale == "log" else max(abs(high), 1e-12) * 1e-3
+    least = 1.0 if axis.scale == "log" else max(abs(high), abs(low), 1e-9) * 0.05
     if high - low < least:
         middle = (high + low) / 2
         low, high = middle - least / 2, middle + least / 2

@@ -267,14 +267,15 @@ def _checks(diagnosis: Diagnosis, pictures: Album) -> str:
         f'<li>{_safe(", ".join(names))}: <span class="reason">{_safe(reason)}</span></li>'
         for reason, names in unchecked
     )
-    left += "".join(
-        f'<li>picture {_safe(entry.name.replace("-", " "))}: <span class="reason">{_safe(entry.reason)}</span></li>'
+    blank = "".join(
+        f'<li> {_safe(entry.name.replace("-", " "))}: <span class="reason">{_safe(entry.reason)}</span></li>'
         for entry in pictures.missing
     )
     return (
         '<section aria-labelledby="checks"><h2 id="checks">What was checked</h2><div class="checks">'
         f'<div class="fine"><h3>Checked and fine</h3><ul>{good}</ul></div>'
-        + (f'<div class="open"><h3>Not checked, not shown</h3><ul>{left}</ul></div>' if left else "")
+        + (f'<div class="open"><h3>Not checked</h3><ul>{left}</ul></div>' if left else "")
+        + (f'<div class="open"><h3>Pictures left out</h3><ul>{blank}</ul></div>' if blank else "")
         + "</div></section>"
     )
 

@@ -26,6 +26,7 @@ from isometry.report.chart import (
 )
 from isometry.report.palette import DASHES, SYMBOLS, cividis, png, style_of
 from isometry.report.placing import Names, Tick, layer_names, spread, text_width, ticks
+from isometry.report.words import clean
 
 __all__ = ["svg"]
 
@@ -83,8 +84,8 @@ def svg(chart: Chart, *, identifier: str, width: float = 640.0) -> str:
     frame, height, names = _framed(chart, width)
     parts = [
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-labelledby="{identifier}-t {identifier}-d">',
-        f'<title id="{identifier}-t">{escape(chart.title)}</title>',
-        f'<desc id="{identifier}-d">{escape(chart.alt)}</desc>',
+        f'<title id="{identifier}-t">{safe(chart.title)}</title>',
+        f'<desc id="{identifier}-d">{safe(chart.alt)}</desc>',
         f'<clipPath id="{identifier}-c"><rect x="{frame.left:.1f}" y="{frame.top - 1:.1f}" '
         f'width="{frame.right - frame.left:.1f}" height="{frame.bottom - frame.top + 2:.1f}"/></clipPath>',
     ]
@@ -108,7 +109,7 @@ def _framed(chart: Chart, width: float) -> tuple[Frame, float, Names]:
     """Frame, height of the whole and the layers' names, sized so that every word has its place."""
     x, y = within(chart)
     rows = len(chart.y.names)
-    area = 270.0 if chart.y.scale != "layers" else min(560.0, max(200.0, rows * (26.0 if chart.of(Ridges) else 16.0)))
+    area = 270.0 if chart.y.scale != "layers" else min(430.0, max(200.0, rows * (26.0 if chart.of(Ridges) else 16.0)))
     if chart.y.scale == "layers":
         beside = layer_names(chart.y.names, length=area, size=SIZE, upright=True).ticks
     else:
@@ -184,7 +185,7 @@ def _grid(chart: Chart, frame: Frame, names: Names) -> list[str]:
     middle = (frame.top + frame.bottom) / 2
     parts.append(
         f'<text class="axis" text-anchor="middle" transform="translate(14 {middle:.1f}) rotate(-90)">'
-        f"{escape(chart.y.title)}</text>"
+        f"{safe(chart.y.title)}</text>"
     )
     return parts
 
@@ -219,7 +220,7 @@ def _name(tick: Tick, frame: Frame, leaning: bool) -> str:
         return _text(at, frame.bottom + 18, tick.words, "tick", anchor="middle")
     return (
         f'<text class="tick" text-anchor="end" transform="translate({at + 4:.1f} {frame.bottom + 14:.1f}) rotate(-40)">'
-        f"{escape(tick.words)}</text>"
+        f"{safe(tick.words)}</text>"
     )
 
 
@@ -276,11 +277,11 @@ def _stroke(shape: Line) -> str:
 def _curve(shape: Line, frame: Frame) -> list[str]:
     points = frame.points(shape.x, shape.y)
     style = style_of(shape.style)
-    dash = "2 4" if shape.role == "implied" else DASHES[style]
+    dash = {"implied": "2 4", "context": ""}.get(shape.role, DASHES[style])
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     kind = f"curve {shape.role} s{style}"
     parts = [
-        f'<path class="{kind}"{_stroke(shape)}{dashed} d="{_path(points)}"><title>{escape(shape.words)}</title></path>'
+        f'<path class="{kind}"{_stroke(shape)}{dashed} d="{_path(points)}"><title>{safe(shape.words)}</title></path>'
     ]
     if shape.markers:
         for at, x, y in zip(points, shape.x, shape.y, strict=True):
@@ -296,7 +297,7 @@ def _value(shape: Line, frame: Frame, x: float, y: float) -> str:
 
 
 def _glyph(style: int, x: float, y: float, kind: str, words: str = "", reach: float = 3.4) -> str:
-    said = f"<title>{escape(words)}</title>" if words else ""
+    said = f"<title>{safe(words)}</title>" if words else ""
     r = reach
     match style_of(style):
         case 0:
@@ -319,7 +320,7 @@ def _ribbon(shape: Ribbon, frame: Frame) -> str:
     below = [at for at in frame.points(shape.x, shape.low) if _known(at)]
     outline = _path([*above, *reversed(below)])
     return (
-        f'<path class="ribbon s{style_of(shape.style)}" d="{outline}z"><title>{escape(shape.words)}</title></path>'
+        f'<path class="ribbon s{style_of(shape.style)}" d="{outline}z"><title>{safe(shape.words)}</title></path>'
         if above
         else ""
     )
@@ -366,7 +367,7 @@ def _ridges(shape: Ridges, frame: Frame) -> list[str]:
             outline = (
                 f"M{x[0]:.1f} {base:.1f}" + "".join(f"L{a:.1f} {b:.1f}" for a, b in tops) + f"L{x[-1]:.1f} {base:.1f}"
             )
-            parts.append(f'<path class="{kind}" d="{outline}"><title>{escape(words)}</title></path>')
+            parts.append(f'<path class="{kind}" d="{outline}"><title>{safe(words)}</title></path>')
         parts.append(_line("grid", frame.left, base, frame.right, base))
     return parts
 
@@ -432,7 +433,7 @@ def _colour_bar(chart: Chart, frame: Frame) -> list[str]:
     parts.append(
         f'<text class="axis" text-anchor="middle" '
         f'transform="translate({frame.width - 8:.1f} {top + tall / 2:.1f}) rotate(-90)">'
-        f"{escape(shape.colour.title)}</text>"
+        f"{safe(shape.colour.title)}</text>"
     )
     return parts
 
@@ -473,7 +474,7 @@ def _labels(chart: Chart, frame: Frame) -> list[str]:
         )
         parts.append(
             f'<text class="{kind}"{_stroke(shape)} x="{frame.right + 14:.1f}" y="{y + 4:.1f}">'
-            f"{escape(shape.words)}</text>"
+            f"{safe(shape.words)}</text>"
         )
     for shape in (shape for shape in chart.shapes if isinstance(shape, Line) and shape.role == "implied"):
         points = [at for at in frame.points(shape.x, shape.y) if _known(at)]
@@ -494,7 +495,7 @@ def _marks(chart: Chart, frame: Frame) -> list[str]:
 
 
 def _symbol(symbol: str, x: float, y: float, kind: str, words: str = "") -> str:
-    said = f"<title>{escape(words)}</title>" if words else ""
+    said = f"<title>{safe(words)}</title>" if words else ""
     shapes = {
         "nan": f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8",
         "inf": f"M{x:.1f} {y - 4.5:.1f}l4.5 8h-9z",
@@ -566,12 +567,17 @@ def _sign(sign: str, x: float, y: float) -> str:
     return f'<path class="ridge {sign}" d="M{x - 7:.1f} {y + 5:.1f}q7 -18 14 0z"/>'
 
 
+def safe(words: str) -> str:
+    """Text that no browser takes for markup, no control characters in it."""
+    return escape(clean(words), quote=True)
+
+
 # Ink ------------------------------------------------------------------------------------------------------------------
 
 
 def _text(x: float, y: float, words: str, kind: str, *, anchor: str = "start") -> str:
     anchored = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text class="{kind}"{anchored} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
+    return f'<text class="{kind}"{anchored} x="{x:.1f}" y="{y:.1f}">{safe(words)}</text>'
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -581,7 +587,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 def _rect(kind: str, x: float, y: float, width: float, height: float, words: str = "") -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.2f}"'
     return (
-        f'<rect class="{kind}" {place}><title>{escape(words)}</title></rect>'
+        f'<rect class="{kind}" {place}><title>{safe(words)}</title></rect>'
         if words
         else f'<rect class="{kind}" {place}/>'
     )

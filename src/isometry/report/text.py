@@ -34,11 +34,21 @@ INDENT = "  "
 LABEL = 10
 """Signs kept for ``because``, ``so`` and their like."""
 
-VERBS = {
-    Severity.STOPS: "stops this training",
-    Severity.HARMS: "harms this training",
-    Severity.SLOWS: "slows this training",
+HEADLINES = {
+    "vanishing_gradient": "The gradient vanishes",
+    "exploding_gradient": "The gradient explodes",
+    "dead_units": "Units are dead",
+    "saturated_activation": "Activations are saturated",
+    "poor_initialization": "The weights start out of scale",
+    "non_finite": "Numbers are no longer finite",
+    "learning_rate_too_high": "The learning rate is too high",
+    "learning_rate_too_low": "The learning rate is too low",
+    "unscaled_input": "Inputs or targets are out of scale",
+    "no_gradient": "Parameters receive no gradient",
+    "loss_not_decreasing": "The loss does not fall",
+    "loss_spike": "The loss jumps",
 }
+"""Each problem as a short sentence."""
 
 _STYLES = {
     "STOPS": "1;97;41",
@@ -134,10 +144,9 @@ def healthy_sentence(diagnosis: Diagnosis) -> str:
 def headline(diagnosis: Diagnosis) -> str:
     """The verdict in one line."""
     if diagnosis.healthy:
-        return "Nothing is wrong" if diagnosis.checked else "Nothing could be checked"
-    worst = diagnosis.findings[0]
-    name = problem(worst.problem)
-    return f"{name[:1].upper()}{name[1:]} {VERBS.get(Severity(worst.severity), 'was noted')}"
+        return "This training is healthy" if diagnosis.checked else "Nothing could be checked"
+    worst = diagnosis.findings[0].problem
+    return HEADLINES.get(worst, problem(worst).capitalize())
 
 
 def cause_words(cause: Cause) -> str:

@@ -67,6 +67,7 @@ def number(value: float | None) -> str:
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    value = float(f"{value:.6g}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}")
     size = abs(value)
     if value == 0:
         text = "0"

@@ -63,10 +63,10 @@ def _profile(run: Run, profile: Numbers, found: list[NDArray[np.int64]], row: in
         words = said if place == 0 else ""
         shapes.append(Line(words, x, profile[shown], style=style, markers=len(profile) <= 60))
     beside = np.setdiff1d(np.flatnonzero(np.isfinite(profile) & (profile > 0)), np.concatenate(found))
-    if beside.size:
+    if beside.size and style == 0:  # one set is enough to see where the branches lie
         shapes.append(
             Points(
-                "beside the main path (branches, before a norm)",
+                f"{said}, beside the main path (branches, before a norm)",
                 beside.astype(np.float64),
                 profile[beside],
                 style=style,

@@ -25,7 +25,7 @@ def forward_by_depth(run: Run) -> Chart:
     """
     spread = optional(run, Signal.PRE_ACTIVATION, "spread")
     size = spread if spread is not None else column(run, Signal.ACTIVATION, "rms")
-    what = "what in z depends on the input" if spread is not None else "size of the activations"
+    what = "spread of z over the samples" if spread is not None else "size of the activations"
     steps, names = run.history.steps, run.architecture.names
     rows = telling_rows(size, steps)
     rows = [rows[0], rows[-1]] if len(rows) > 1 else rows
@@ -43,7 +43,7 @@ def forward_by_depth(run: Run) -> Chart:
         title=f"{told[0]}, {at[0]}",
         reading="The signal runs from the input (left) to the output (right).",
         x=Axis("layer, input first", scale="layers", names=names),
-        y=Axis(what, unit="spread over samples" if spread is not None else "rms", scale="log"),
+        y=Axis(what, unit="standard deviation" if spread is not None else "rms", scale="log"),
         shapes=tuple(lines),
         alt=f"Line chart of {what} at {plural(len(names), 'layer')}, log scale. "
         + " ".join(f"{words}, {when}." for words, when in zip(told, at, strict=True)),

@@ -13,7 +13,7 @@ from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Bars, Chart, Part, Table
 from isometry.report.columns import column
 from isometry.report.plot import plot
-from isometry.report.words import clean, decades, plural
+from isometry.report.words import called, clean, decades, plural
 
 Numbers = NDArray[np.float64]
 
@@ -97,6 +97,10 @@ def _title(gains: Sequence[Gain], totals: Numbers, parts: Sequence[Part]) -> str
     if abs(whole) < 0.5 or not parts:
         return f"Along {plural(len(gains), 'layer')} δ changes by {decades(whole)} decades in all"
     main = max(parts, key=lambda part: float(np.sign(whole) * part.values.sum()))
+    if main.words == REST:
+        worst = int((np.sign(whole) * totals).argmax())
+        verb = "loses" if whole < 0 else "wins"
+        return f"δ {verb} {abs(totals[worst]):.1f} decades on its way to {called(gains[worst].lower)}"
     verb = "lost" if whole < 0 else "won"
     return f"Of {abs(whole):.1f} decades {verb}, {abs(float(main.values.sum())):.1f} come from the {main.words}"
 

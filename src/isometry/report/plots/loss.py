@@ -37,7 +37,7 @@ def loss(run: Run) -> Chart:
         shapes.append(Line("", x, y, style=4, role="context"))
         shapes.append(Line("running mean", smooth_x, smooth_y, style=0))
     else:
-        shapes.append(Line("loss", x, y, style=0, markers=len(x) <= 30))
+        shapes.append(Line("", x, y, style=0, markers=len(x) <= 30))
     shapes += _broken(steps, values)
     return Chart(
         title=_title(steps, values),

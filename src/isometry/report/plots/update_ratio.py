@@ -46,7 +46,7 @@ def update_ratio(run: Run) -> Chart:
         shapes.append(_shade(ratio, steps))
     with_value = np.flatnonzero(np.isfinite(typical))
     for place, k in enumerate(chosen):
-        x, y = thinned(steps, np.where(ratio[:, k] > 0, ratio[:, k], np.nan), 300)
+        x, y = thinned(steps, np.where(ratio[:, k] > 0, ratio[:, k], np.nan), 120)
         depth = (k - with_value[0]) / max(with_value[-1] - with_value[0], 1)
         shapes.append(Line(shortened(called(names[k]), 20), x, y, style=place, shade=float(depth), markers=len(x) <= 8))
     shapes += _stopped(ratio, steps, names)
