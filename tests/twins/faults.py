@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from . import data as sets
 from .case import Family, Sick, Training
-from .nets import Recurrent
+from .nets import Recurrent, stack
 from .recipes import accuracy, batches, fit, optimizer_of
 
 __all__ = ["FAMILIES"]
@@ -194,6 +194,8 @@ class Halves(nn.Module):
             case "no_grad":
                 with torch.no_grad():
                     h = self.encoder(x)
+            case "compared":
+                h = (self.encoder(x) > 0).float()
             case "rounded":
                 h = self.encoder(x).round()
             case "numpy":
@@ -265,11 +267,22 @@ def forgotten_part(*, forgotten: bool = False, steps: int = 120) -> Training:
 # Loops that do not learn.
 
 
-def loop(*, fault: str | None = None, optimizer: str = "sgd", rate: float = 0.1, steps: int = 300) -> Training:
+def loop(
+    *,
+    fault: str | None = None,
+    data: str = "digits",
+    activation: str = "relu",
+    optimizer: str = "sgd",
+    rate: float = 0.1,
+    steps: int = 300,
+) -> Training:
     """The ordinary loop with one line wrong."""
-    x, y = sets.digits()
-    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    other = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    x, y = getattr(sets, data)()
+    squared = data == "diabetes"
+    outputs = 1 if squared else int(y.max()) + 1
+    loss_fn: Callable[..., Tensor] = functional.mse_loss if squared else functional.cross_entropy
+    model = stack(x.shape[1], outputs, depth=2, width=64, activation=activation)
+    other = stack(x.shape[1], outputs, depth=2, width=64, activation=activation)
     trained = other if fault == "optimizer of another model" else model
     chosen = optimizer_of(optimizer, trained.parameters(), 0.0 if fault == "rate zero" else rate)
 
@@ -285,7 +298,7 @@ def loop(*, fault: str | None = None, optimizer: str = "sgd", rate: float = 0.1,
                     logits = functional.softmax(functional.softmax(logits, -1), -1)
                 case "rectified logits":
                     logits = functional.relu(logits - 3)
-            loss = functional.cross_entropy(logits, labels)
+            loss = loss_fn(logits, labels)
             if fault == "wrong sign":
                 loss = -loss
             if fault == "loss rebuilt from a number":
@@ -297,7 +310,13 @@ def loop(*, fault: str | None = None, optimizer: str = "sgd", rate: float = 0.1,
                 chosen.step()
             yield loss.item()
 
-    return Training(model, (chosen,), run(), lambda: accuracy(model, x, y))
+    def score() -> float:
+        if not squared:
+            return accuracy(model, x, y)
+        with torch.no_grad():
+            return -float(functional.mse_loss(model(x), y))
+
+    return Training(model, (chosen,), run(), score)
 
 
 def broadcast(*, squeezed: bool = False, optimizer: str = "adam", rate: float = 3e-3) -> Training:
@@ -440,6 +459,7 @@ FAMILIES = [
             Sick("no_gradient", "cut", "data"),
             Sick("no_gradient", "cut", "no_grad"),
             Sick("no_gradient", "cut", "numpy"),
+            Sick("no_gradient", "cut", "compared"),
             Sick("no_gradient", "cut", "rounded", ("vanishing_gradient",)),
             Sick("no_gradient", "trained", "classifier"),
         ),
@@ -514,6 +534,43 @@ FAMILIES = [
             ),
             Sick("loss_not_decreasing", "fault", "labels of other samples"),
             Sick("loss_not_decreasing", "fault", "rate zero", ("learning_rate_too_low",)),
+        ),
+    ),
+    Family(
+        "the ordinary loop, momentum, diabetes",
+        loop,
+        -0.6,
+        {"data": "diabetes", "optimizer": "momentum", "rate": 0.01},
+        (
+            Sick(
+                "loss_not_decreasing",
+                "fault",
+                "wrong sign",
+                ("non_finite", "exploding_gradient", "learning_rate_too_high"),
+            ),
+            Sick("loss_not_decreasing", "fault", "loss rebuilt from a number", ("no_gradient",)),
+            Sick("loss_not_decreasing", "fault", "step forgotten", ("no_gradient", "learning_rate_too_low")),
+            Sick("loss_not_decreasing", "fault", "rate zero", ("learning_rate_too_low",)),
+            Sick("loss_not_decreasing", "fault", "labels of other samples"),
+        ),
+    ),
+    Family(
+        "the ordinary loop, tanh, RMSprop, wine",
+        loop,
+        0.95,
+        {"data": "wine", "activation": "tanh", "optimizer": "rmsprop", "rate": 1e-3, "steps": 150},
+        (
+            Sick(
+                "loss_not_decreasing",
+                "fault",
+                "wrong sign",
+                ("non_finite", "exploding_gradient", "learning_rate_too_high"),
+            ),
+            Sick("loss_not_decreasing", "fault", "step forgotten", ("no_gradient", "learning_rate_too_low")),
+            Sick(
+                "loss_not_decreasing", "fault", "optimizer of another model", ("no_gradient", "learning_rate_too_low")
+            ),
+            Sick("loss_not_decreasing", "fault", "labels of other samples"),
         ),
     ),
     Family(
