@@ -59,7 +59,7 @@ class Run(Shown):
                 **self.summary(),
                 "provenance": self.provenance,
                 "architecture": self.architecture.to_dict(),
-                "columns": self.history.columns,
             }
         )
-        return told
+        # Not through ``plain``, for which the statistics "nan" and "inf" would be texts to be told from numbers.
+        return told | {"columns": [[str(signal), statistic] for signal, statistic in self.history.columns]}

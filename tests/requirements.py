@@ -1,0 +1,25 @@
+"""What a test may need from the machine: where it is missing the test is skipped with the reason, in CI it fails."""
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def need_browser() -> str:
+    """Path of a Chromium browser."""
+    for name in BROWSERS:
+        path = shutil.which(name)
+        if path:
+            return path
+    missing("no Chromium browser: install one, e.g. `apt-get install chromium`")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail it where everything should be installed."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"{reason}; in CI nothing may be missing")
+    pytest.skip(reason)
