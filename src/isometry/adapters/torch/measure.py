@@ -5,7 +5,8 @@ costs one copy to the host, however many layers there are.
 """
 
 import math
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ CENTRE_BELOW = 1e-6
 
 One pass in float64 loses about log10(mean square / variance) of its 16 digits, hence at least 10 remain.
 """
+BLOCK = 2**16
+"""Elements that are converted to double precision at a time."""
+_of_thread = threading.local()
 SAFE_SQUARES = (1e-280, 1e280)
 """Sums of squares outside this range come from float64 data that must be scaled first."""
 
@@ -69,27 +73,44 @@ def row(tensor: Tensor) -> Row:
 
 def _row_on_cpu(flat: Tensor) -> Row:
     count = flat.numel()
-    values = flat.double()
-    squares = torch.dot(values, values).item()
+    squares = total = 0.0
+    nonzero = 0
+    extremes: list[Tensor] = []
+    for part, values in _in_double(flat):
+        squares += torch.dot(values, values).item()
+        total += values.sum().item()
+        nonzero += int(np.count_nonzero(part.bool().numpy()))  # 6 to 17 times as fast as torch's own count
+        extremes += torch.aminmax(part)
     if not SAFE_SQUARES[0] < squares < SAFE_SQUARES[1]:  # also where something is NaN
         return tuple(_row_on_device(flat).tolist())
-    mean = values.sum().item() / count
+    mean = total / count
     variance = squares / count - mean * mean
     if variance < CENTRE_BELOW * squares / count:
-        centred = values - mean
-        variance = torch.dot(centred, centred).item() / count
-    low, high = torch.aminmax(flat)
-    zeros = count - int(np.count_nonzero(flat.bool().numpy()))  # 6 to 17 times as fast as torch's own count
+        variance = sum(torch.dot(centred := values - mean, centred).item() for _, values in _in_double(flat)) / count
     return (
         float(count),
         mean,
         max(variance, 0.0) ** 0.5,
         (squares / count) ** 0.5,
-        max(abs(low.item()), abs(high.item())),
-        float(zeros),
+        max(abs(value.item()) for value in extremes),
+        float(count - nonzero),
         0.0,
         0.0,
     )
+
+
+def _in_double(flat: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pieces that fit the cache, each with its copy in double precision; the copy is overwritten by the next.
+
+    Twice to three times as fast as one copy of the whole (one thread, 0.1 to 4 million elements).
+    """
+    buffer: Tensor | None = getattr(_of_thread, "buffer", None)
+    if buffer is None:
+        buffer = _of_thread.buffer = torch.empty(BLOCK, dtype=torch.float64, device="cpu")
+    for part in flat.split(BLOCK):
+        values = buffer[: part.numel()]
+        values.copy_(part)
+        yield part, values
 
 
 def _row_on_device(flat: Tensor) -> Tensor:
