@@ -1,4 +1,4 @@
-"""Writes the pages that come from the code: one for each rule. ``make docs`` runs it.
+"""Writes the pages that come from the code: one for each rule and each picture. ``make docs`` runs it.
 
 The pages are kept in the repository, so that they can be read there; a test says when they are out of date.
 """
@@ -7,15 +7,50 @@ import sys
 from pathlib import Path
 
 from isometry.diagnosis.rule import Rule, rules
+from isometry.report.plot import Plot, plots
 
 DOCS = Path(__file__).parent
+FOLDERS = ("rules", "plots")
+"""Folders that hold generated pages and nothing else."""
 
 
 def pages() -> dict[Path, str]:
     """Every generated page: its path under ``docs/`` and its text."""
     own = [rule for rule in rules() if rule.judge.__module__.startswith("isometry.")]
     generated = {Path("rules") / f"{rule.code}.md": _rule(rule) for rule in own}
-    return generated | {Path("rules") / "README.md": _index(own)}
+    generated[Path("rules") / "README.md"] = _index(own)
+    pictures = [plot for plot in plots() if plot.picture.__module__.startswith("isometry.")]
+    generated |= {Path("plots") / f"{plot.name}.md": _plot(plot) for plot in pictures}
+    generated[Path("plots") / "README.md"] = _pictures(pictures)
+    return generated
+
+
+def _plot(plot: Plot) -> str:
+    title, _, body = plot.doc.partition("\n")
+    codes = {rule.code: f"[{rule.code}](../rules/{rule.code}.md)" for rule in rules()}
+    proves = ", ".join(codes.get(name, f"`{name}`") for name in plot.proves)
+    return "\n".join(
+        [
+            f"# {plot.name}",
+            "",
+            f"*{title}*",
+            "",
+            body.strip(),
+            "",
+            "| | |",
+            "| --- | --- |",
+            f"| proves | {proves or 'nothing by itself'} |",
+            f"| source | `src/{plot.picture.__module__.replace('.', '/')}.py` |",
+            "",
+            "Shown by `isometry report RUN`, beside the finding that it proves.",
+            "",
+        ]
+    )
+
+
+def _pictures(known: list[Plot]) -> str:
+    rows = [f"| [{plot.name}]({plot.name}.md) | {plot.doc.partition(chr(10))[0]} |" for plot in known]
+    return "\n".join(["# Pictures", "", "| picture | what it shows |", "| --- | --- |", *rows, ""])
 
 
 def _rule(rule: Rule) -> str:
@@ -55,7 +90,8 @@ def _source(rule: Rule) -> str:
 
 def main() -> int:
     generated = pages()
-    for stale in set((DOCS / "rules").glob("*.md")) - {DOCS / path for path in generated}:
+    held = {path for folder in FOLDERS for path in (DOCS / folder).glob("*.md")}
+    for stale in held - {DOCS / path for path in generated}:
         stale.unlink()
     for path, text in generated.items():
         (DOCS / path).parent.mkdir(exist_ok=True)

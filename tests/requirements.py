@@ -11,11 +11,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 def need_browser() -> str:
     """Path of a Chromium browser."""
-    for name in BROWSERS:
-        path = shutil.which(name)
-        if path:
-            return path
-    missing("no Chromium browser: install one, e.g. `apt-get install chromium`")
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return found or missing("no Chromium browser: install one, e.g. `apt-get install chromium`")
 
 
 def missing(reason: str) -> NoReturn:

@@ -114,7 +114,9 @@ def residual() -> Run:
             Layer(f"block{block}.conv2", "conv", "Conv2d", inputs=(f"block{block}.conv1",), branch=total),
             Layer(total, "sum", "add", inputs=(before, f"block{block}.conv2")),
         ]
-    layers.append(Layer("head", "linear", "Linear", inputs=(layers[-1].name,), output=True, parameters=("head.weight",)))
+    layers.append(
+        Layer("head", "linear", "Linear", inputs=(layers[-1].name,), output=True, parameters=("head.weight",))
+    )
     weight = np.array([0.05 if layer.kind != "sum" else np.nan for layer in layers])
     return make_run(
         layers=layers,

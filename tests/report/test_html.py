@@ -1,5 +1,6 @@
 """The page: complete in itself, and nothing that a run names becomes markup."""
 
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -82,7 +83,7 @@ def test_the_page_has_the_bones_that_readers_need(pages, key):
     assert tags.count("main") == tags.count("h1") == 1
     assert "title" in tags
     levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h[1-6]", tag)]
-    assert all(later <= earlier + 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
     for tag, attributes in reader.elements:
         assert tag != "th" or attributes.get("scope") in ("row", "col")
         assert tag != "svg" or attributes.get("role") == "img"
