@@ -87,8 +87,8 @@ def run_script(
         UnsupportedModel: there is no such script.
     """
     attachment = _Attachment(Path(run), budget, every, [script, *arguments], warn or _to_stderr)
-    with _as_the_script(arguments), attachment.waiting():
-        exit_code, ending = _executed(script, module)
+    with _as_the_script(arguments):
+        exit_code, ending = _executed(script, module, attachment)
         if os.getpid() != attachment.process:
             return ScriptOutcome(exit_code, None, forked=True)
         _wait_for_threads()
@@ -196,7 +196,7 @@ def _as_the_script(arguments: Sequence[str]) -> Iterator[None]:
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
 
 
-def _executed(script: str, module: bool) -> tuple[int, str]:
+def _executed(script: str, module: bool, attachment: _Attachment) -> tuple[int, str]:
     """The script's exit code, and how it ended in the words of the run's last event."""
     try:
         program = (_module if module else _file)(script)
@@ -204,7 +204,8 @@ def _executed(script: str, module: bool) -> tuple[int, str]:
         if not sys.flags.safe_path:
             sys.path[0] = program.folder
         sys.modules["__main__"] = program.main
-        exec(program.compiled(), program.main.__dict__)
+        with attachment.waiting():  # from here on: a script that is not found leaves no run behind
+            exec(program.compiled(), program.main.__dict__)
     except UnsupportedModel:
         raise
     except SystemExit as leaving:
