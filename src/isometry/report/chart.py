@@ -241,9 +241,14 @@ class Chart:
         return [shape for shape in self.shapes if isinstance(shape, kind)]
 
 
+RIDGES_BEGIN = -0.95
+"""Upper limit of an axis of ridges: the first of them reaches beyond its row."""
+
+
 def within(chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
     """The placed limits ((left, right), (bottom, top)) that show everything in a chart with some air."""
-    return _limits(chart.x, _x_values(chart), air=0.02), _limits(chart.y, _y_values(chart), air=0.06)
+    x, y = _limits(chart.x, _x_values(chart), air=0.02), _limits(chart.y, _y_values(chart), air=0.06)
+    return x, ((RIDGES_BEGIN, y[1]) if chart.of(Ridges) else y)
 
 
 def _limits(axis: Axis, values: list[Numbers], air: float) -> tuple[float, float]:

@@ -55,13 +55,18 @@ def log10(values: Numbers) -> Numbers:
 
 
 def telling_rows(values: Numbers, steps: NDArray[np.int64]) -> list[int]:
-    """Rows of the first, the middle and the last recorded step that hold something; fewer where there are fewer.
+    """Rows of the first, the middle and the last recorded step that tell of most layers; fewer where there are fewer.
+
+    Steps in which most layers are zero or not finite give way to fuller ones, if there are any.
 
     Args:
         values: a column. shape (steps, layers)
         steps: the recorded step numbers
     """
-    holds = np.flatnonzero(np.isfinite(values).any(axis=1))
+    filled = (np.isfinite(values) & (values != 0)).sum(axis=1)
+    holds = np.flatnonzero((filled > 0) & (2 * filled >= filled.max(initial=0)))
+    if not holds.size:
+        holds = np.flatnonzero(np.isfinite(values).any(axis=1))
     if not holds.size:
         raise NotRecorded("no recorded step holds a finite value")
     first, last = int(holds[0]), int(holds[-1])

@@ -501,7 +501,6 @@ def _ridges(axes: "Axes", shape: Ridges, chart: Chart) -> None:
                 ls=(0, (4, 2)),
                 zorder=3 + ridge.row * 0.01,
             )
-    axes.set_ylim(axes.get_ylim()[0], min(axes.get_ylim()[1], -0.85))
 
 
 def _heat(axes: "Axes", shape: Heat, chart: Chart) -> None:

@@ -57,3 +57,14 @@ def test_the_title_names_the_first_layer_and_step_that_broke():
 def test_an_empty_run_has_no_map():
     with pytest.raises(NotRecorded):
         delta_over_steps(empty())
+
+
+def test_the_first_broken_value_that_the_watch_noted_comes_first():
+    events = {
+        "non_finite": [
+            {"step": 3, "direction": "forward", "layer": "fc2", "signal": "pre_activation", "producer": True},
+            {"step": 3, "direction": "backward", "layer": "fc3", "signal": "delta"},
+        ]
+    }
+    chart = delta_over_steps(make_run(delta_rms=[1.0, 1.0, 1.0], events=events))
+    assert chart.title == "From step 3 on values are not finite, first in the forward pass at fc2"

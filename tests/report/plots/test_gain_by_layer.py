@@ -36,3 +36,21 @@ def test_a_level_profile_is_said_to_be_level():
 def test_one_layer_has_no_gain():
     with pytest.raises(NotRecorded):
         gain_by_layer(make_run(delta_rms=[1.0]))
+
+
+def test_parts_that_work_against_each_other_are_told_with_their_signs():
+    delta = 10.0 ** (0.3 * np.arange(5)[::-1])
+    chart = gain_by_layer(
+        make_run(
+            activation="relu",
+            delta_rms=delta,
+            delta_count=64,
+            activation_gradient_rms=2 * delta,
+            activation_gradient_count=64,
+            slope_rms=0.5,
+            input_gradient_rms=2 * np.concatenate([[np.nan], delta[:-1]]),
+            input_gradient_count=64,
+            weight_rms=0.5,
+        )
+    )
+    assert chart.title.startswith("δ wins 1.2 decades in all: +2.4 weights and norms, −")

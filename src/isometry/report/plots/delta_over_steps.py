@@ -30,7 +30,7 @@ def delta_over_steps(run: Run) -> Chart:
     finite = logs[np.isfinite(logs)]
     low, high = (10.0 ** float(finite.min()), 10.0 ** float(finite.max())) if finite.size else (np.nan, np.nan)
     return Chart(
-        title=_title(names, steps, rows, nan, inf, zero, low, high),
+        title=_breakdown(run) or _title(names, steps, rows, nan, inf, zero, low, high),
         reading="Each row is a layer, input on top; time runs to the right; dark is small.",
         x=Axis("step"),
         y=Axis("layer, input on top", scale="layers", names=names),
@@ -60,6 +60,18 @@ def _any(counts: Numbers | None, rows: list[NDArray[np.int64]], layers: int) -> 
     if counts is None:
         return np.zeros((layers, len(rows)), dtype=np.bool_)
     return np.stack([(counts[part] > 0).any(axis=0) for part in rows], axis=1)
+
+
+def _breakdown(run: Run) -> str:
+    """Where and when the first value was produced that is not finite, as far as the watch noted it."""
+    noted = [event for event in run.history.events("non_finite") if event.get("layer")]
+    if not noted:
+        return ""
+    first = next((event for event in noted if event.get("producer")), noted[0])
+    where = {"forward": " in the forward pass", "backward": " in the backward pass"}.get(
+        str(first.get("direction")), ""
+    )
+    return f"From step {int(first['step']):,} on values are not finite, first{where} at {called(str(first['layer']))}"
 
 
 def _title(

@@ -41,14 +41,14 @@ def gain_by_layer(run: Run) -> Chart:
     Alignment: δ lies in directions that W or φ′ treat unlike the average.
     """
     column(run, Signal.DELTA, "rms")
-    gains = _gains(run)
+    gains, when = _gains(run)
     names = tuple(gain.lower for gain in gains)
     groups = _groups(gains)
     totals = np.array([gain.decades for gain in gains])
     parts = tuple(Part(name, groups[name]) for name in ORDER if name in groups and np.abs(groups[name]).max() > 5e-4)
     return Chart(
         title=_title(gains, totals, parts),
-        reading="Below zero δ shrinks on its way to the input, above it grows. The mark is the sum of the parts.",
+        reading=f"Below zero δ shrinks on its way to the input. The mark is the sum of the parts; mean of {when}.",
         x=Axis("layer that δ arrives at, input first", scale="layers", names=names),
         y=Axis("backward gain", unit="decades"),
         shapes=(Bars(parts or (Part("gain", totals),), totals=totals),),
@@ -63,7 +63,8 @@ def gain_by_layer(run: Run) -> Chart:
     )
 
 
-def _gains(run: Run) -> Sequence[Gain]:
+def _gains(run: Run) -> tuple[Sequence[Gain], str]:
+    """Gains along the longest chain, and the steps they are means of."""
     found = trunks(run.architecture)
     if not found:
         raise NotRecorded("no chain of layers was found along which δ could be followed")
@@ -71,7 +72,8 @@ def _gains(run: Run) -> Sequence[Gain]:
     gains = attribute(run, found[0], rows=rows)
     if not gains:
         raise NotRecorded("δ was not recorded at two neighbouring layers, or was zero there")
-    return gains
+    steps = [int(run.history.steps[row]) for row in rows]
+    return gains, f"step {steps[0]:,}" if len(steps) == 1 else f"steps {steps[0]:,} to {steps[-1]:,}"
 
 
 def _first_rows(run: Run, places: Sequence[int]) -> NDArray[np.int64]:
@@ -101,6 +103,11 @@ def _title(gains: Sequence[Gain], totals: Numbers, parts: Sequence[Part]) -> str
         worst = int((np.sign(whole) * totals).argmax())
         verb = "loses" if whole < 0 else "wins"
         return f"δ {verb} {abs(totals[worst]):.1f} decades on its way to {called(gains[worst].lower)}"
+    against = [part for part in parts if float(part.values.sum()) * whole < -0.05 * whole**2]
+    if against:
+        other = max(against, key=lambda part: abs(float(part.values.sum())))
+        said = [f"{decades(float(part.values.sum()))} {part.words}" for part in (main, other)]
+        return f"δ {'loses' if whole < 0 else 'wins'} {abs(whole):.1f} decades in all: {said[0]}, {said[1]}"
     verb = "lost" if whole < 0 else "won"
     return f"Of {abs(whole):.1f} decades {verb}, {abs(float(main.values.sum())):.1f} come from the {main.words}"
 
