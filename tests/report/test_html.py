@@ -4,10 +4,12 @@ import itertools
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from isometry.report.html import page
+from isometry.report.html import layer_table, page
 from tests.report.drawn import RUNS, diagnosed, hostile, vanishing
+from tests.runs import make_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -113,3 +115,8 @@ def test_what_was_not_checked_is_said_with_its_reason():
     text = page(diagnosed(vanishing()))
     assert "fewer than 50 steps" in text
     assert "no recurrent layer whose δ was kept by time step" in text
+
+
+def test_what_was_not_recorded_is_a_dash_and_what_is_not_a_number_says_so():
+    table = layer_table(make_run(delta_rms=[1.0, np.nan, np.nan], delta_nan=[0, 0, 5]))
+    assert [row[table.columns.index("δ, step 0")] for row in table.rows] == ["1", "–", "NaN"]

@@ -29,7 +29,7 @@ from isometry.report.text import (
     unchecked_problems,
     where_and_when,
 )
-from isometry.report.words import clean, counted, number, plural, problem, run_line
+from isometry.report.words import clean, counted, measured, number, plural, problem, run_line
 
 __all__ = ["page"]
 
@@ -214,11 +214,13 @@ def layer_table(run: Run) -> Table:
     columns = ["layer", "type", "weight", "φ"]
     values: list[list[str]] = []
     delta, weight, update = (optional(run, signal, "rms") for signal in (Signal.DELTA, Signal.WEIGHT, Signal.UPDATE))
+    nan = optional(run, Signal.DELTA, "nan")
     if delta is not None and np.isfinite(delta).any():
         rows = telling_rows(delta, run.history.steps)
         for row in (rows[0], rows[-1]) if len(rows) > 1 else rows:
             columns.append(f"δ, step {int(run.history.steps[row]):,}")
-            values.append([number(float(v)) for v in delta[row]])
+            broken = np.zeros(delta.shape[1], dtype=bool) if nan is None else nan[row] > 0
+            values.append(["NaN" if flag else measured(float(v)) for v, flag in zip(delta[row], broken, strict=True)])
     if weight is not None and update is not None:
         values.append([_middle(w, u) for w, u in zip(weight.T, update.T, strict=True)])
         columns.append("update ratio, median")

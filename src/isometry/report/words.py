@@ -15,6 +15,7 @@ __all__ = [
     "decades",
     "folder",
     "layer_range",
+    "measured",
     "number",
     "plural",
     "power",
@@ -81,6 +82,11 @@ def number(value: float | None) -> str:
     else:
         text = f"{value:.3g}" if size < 100 else f"{value:.4g}"
     return text.replace("-", "−")
+
+
+def measured(value: float) -> str:
+    """A number out of a history, in which NaN stands for "not recorded": ``–`` there."""
+    return "–" if math.isnan(value) else number(value)
 
 
 def decades(value: float) -> str:

@@ -9,7 +9,7 @@ from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Chart, Level, Line, Mark, Points, Shape, Table
 from isometry.report.columns import chains, ends, listed, log10, norms, optional, telling_rows
 from isometry.report.plot import plot
-from isometry.report.words import called, clean, decades, number, plural
+from isometry.report.words import called, clean, decades, measured, plural
 
 Numbers = NDArray[np.float64]
 
@@ -197,5 +197,5 @@ def _table(names: tuple[str, ...], delta: Numbers, rows: list[int], steps: NDArr
     shown = listed(names, 60)
     return Table(
         ("layer", *(f"δ at step {int(steps[row]):,}" for row in rows)),
-        tuple((clean(names[k]), *(number(float(delta[row][k])) for row in rows)) for k in shown),
+        tuple((clean(names[k]), *(measured(float(delta[row][k])) for row in rows)) for k in shown),
     )

@@ -8,7 +8,7 @@ from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Chart, Heat, Table
 from isometry.report.columns import column, gathered, listed, log10, optional
 from isometry.report.plot import plot
-from isometry.report.words import called, clean, number, plural
+from isometry.report.words import called, clean, measured, number, plural
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -112,5 +112,5 @@ def _table(names: tuple[str, ...], delta: Numbers, steps: NDArray[np.int64]) -> 
     columns = sorted({int(k) for k in np.linspace(0, len(steps) - 1, 6).round()})
     return Table(
         ("layer", *(f"step {int(steps[row]):,}" for row in columns)),
-        tuple((clean(names[k]), *(number(float(delta[row][k])) for row in columns)) for k in listed(names, 60)),
+        tuple((clean(names[k]), *(measured(float(delta[row][k])) for row in columns)) for k in listed(names, 60)),
     )

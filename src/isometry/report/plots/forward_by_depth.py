@@ -8,7 +8,7 @@ from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Chart, Line, Table
 from isometry.report.columns import chains, column, ends, listed, optional, telling_rows
 from isometry.report.plot import plot
-from isometry.report.words import called, clean, number, plural
+from isometry.report.words import called, clean, measured, plural
 
 Numbers = NDArray[np.float64]
 LEVEL = 0.5
@@ -49,7 +49,7 @@ def forward_by_depth(run: Run) -> Chart:
         + " ".join(f"{words}, {when}." for words, when in zip(told, at, strict=True)),
         table=Table(
             ("layer", *at),
-            tuple((clean(names[k]), *(number(float(size[row][k])) for row in rows)) for k in listed(names, 60)),
+            tuple((clean(names[k]), *(measured(float(size[row][k])) for row in rows)) for k in listed(names, 60)),
         ),
     )
 

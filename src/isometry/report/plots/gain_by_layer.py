@@ -28,6 +28,8 @@ GROUPS = {
     PartKind.SLOPE_ALIGNMENT: "alignment",
     PartKind.RESIDUAL: "residual sums",
 }
+NOTABLE = 0.2
+"""Share of the whole from which on a part of the other sign stands in the title; words only."""
 REST = "rest, not split"
 ORDER = ("slope of φ at rest", "weights and norms", "place of z on φ", "alignment", "residual sums", REST)
 
@@ -103,7 +105,7 @@ def _title(gains: Sequence[Gain], totals: Numbers, parts: Sequence[Part]) -> str
         worst = int((np.sign(whole) * totals).argmax())
         verb = "loses" if whole < 0 else "wins"
         return f"δ {verb} {abs(totals[worst]):.1f} decades on its way to {called(gains[worst].lower)}"
-    against = [part for part in parts if float(part.values.sum()) * whole < -0.05 * whole**2]
+    against = [part for part in parts if float(part.values.sum()) * whole < -NOTABLE * whole**2]
     if against:
         other = max(against, key=lambda part: abs(float(part.values.sum())))
         said = [f"{decades(float(part.values.sum()))} {part.words}" for part in (main, other)]
