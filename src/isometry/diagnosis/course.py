@@ -16,6 +16,10 @@ __all__ = ["has_learned", "is_adaptive", "loss_progress", "update_ratios"]
 ADAPTIVE = frozenset({"adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adafactor"})
 
 
+LAST_PART = 4
+"""The end of a short run is its last quarter."""
+
+
 def loss_progress(run: Run) -> float | None:
     """Which share of what guessing loses, else of the first loss, is gone at the end; None where that cannot be told.
 
@@ -25,12 +29,24 @@ def loss_progress(run: Run) -> float | None:
     try:
         level = level_of(run)
     except NotRecorded:
-        return None
+        return _progress_of_a_few_steps(run)
     if not np.isfinite(loss_series(run).values).all():
         return None
     if level.guessing is not None and level.guessing > 0:
         return 1 - level.course.end / level.guessing
     return level.fallen
+
+
+def _progress_of_a_few_steps(run: Run) -> float | None:
+    """Too few values to tell a trend from noise; but a loss that is all but gone needs no statistics."""
+    try:
+        values = loss_series(run).values
+    except NotRecorded:
+        return None
+    end = values[-max(1, len(values) // LAST_PART) :]
+    if not np.isfinite(values).all() or not len(values) or values[0] <= 0:
+        return None
+    return float(1 - np.median(end) / values[0])
 
 
 def has_learned(run: Run) -> bool:

@@ -532,3 +532,18 @@ def test_targets_of_a_regression_are_measured(tmp_path: Path) -> None:
     (event,) = run.history.events("loss_kind")
     assert event["kind"] == "mse"
     assert event["targets"]["mean"] == pytest.approx(1e4, rel=1e-3)
+
+
+def test_a_comparison_cuts_the_graph(tmp_path: Path) -> None:
+    class Hard(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Linear(4, 6)
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head((self.encoder(x) > 0).float())
+
+    run = ordinary(Hard(), tmp_path / "run", torch.randn(8, 4), lambda out: out.square().mean(), steps=5)
+    entries = run.history.events("no_gradient")[-1]["parameters"]
+    assert {(entry["layer"], entry["reason"]) for entry in entries} == {("encoder", "detached")}

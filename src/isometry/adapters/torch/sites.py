@@ -81,6 +81,8 @@ class Site:
     ran_with_graph: bool = False
     cut: bool = False
     """Its signal went through ``detach`` or ``.data`` somewhere."""
+    readers: "list[Site] | None" = None
+    """Layers that see its values, noted as long as no gradient has come back."""
     heard: bool = False
     """A gradient has come back to its output."""
 

@@ -84,6 +84,7 @@ class Tracer(TorchFunctionMode):
         self._runs_of: dict[Site, int] = {}
         self._runs_of_layers = 0
         self._cut_runs = 0
+        self._pasts: dict[Site, int] = {}
         self._modules: list[nn.Module] = []
         self._hooks: list[Any] = []
         self._muted = 0
@@ -113,7 +114,14 @@ class Tracer(TorchFunctionMode):
             site = self._runs[bit]
             if site is not None:
                 site.cut = True
+        self._note_readers()
         self.abandon()
+
+    def _note_readers(self) -> None:
+        """Which layers see the values of one that no gradient has come back to: then something cut the graph."""
+        for site, runs in self._runs_of.items():
+            if not site.heard and site.readers is None:
+                site.readers = [other for other, past in self._pasts.items() if past & runs and other is not site]
 
     def abandon(self) -> None:
         for hook in self._hooks:
@@ -123,6 +131,7 @@ class Tracer(TorchFunctionMode):
         self._derived.clear()
         self._runs.clear()
         self._runs_of.clear()
+        self._pasts.clear()
         self._runs_of_layers = self._cut_runs = 0
         self._modules.clear()
         self._muted = 0
@@ -285,6 +294,7 @@ class Tracer(TorchFunctionMode):
                 past |= self._new_run(site)
         if operation.name in MATRIX_OPERATIONS and site.kind in ("other", "parameter"):
             site.kind = MATRIX_OPERATIONS[operation.name]
+        self._pasts[site] = self._pasts.get(site, 0) | past
         self._measure_output(site, output, past, continued)
         if not self.recomputing and not torch.is_grad_enabled():
             site.cut = True

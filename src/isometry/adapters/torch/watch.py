@@ -956,4 +956,5 @@ def _why_missing(site: Site, parameter: Tensor, in_optimizer: set[int], any_opti
         return "ran without gradient"
     if site.heard:
         return None  # a gradient reached its output: only this parameter of it takes no part
-    return "detached" if site.cut else "output unused"
+    read = any(reader.heard for reader in site.readers or ())
+    return "detached" if site.cut or read else "output unused"
