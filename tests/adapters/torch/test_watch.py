@@ -237,6 +237,7 @@ def test_a_gan_is_one_run_of_two_models(tmp_path: Path) -> None:
     applied = run.history[Signal.UPDATE, "applied"]
     for name in run.architecture.names:
         assert np.nansum(applied[:, run.architecture.index(name)]) >= 5
+    assert (run.history[Signal.DELTA, "rms"][1:] > 0).all()  # a round is one step, for both models
     assert not run.history.events("no_gradient")
     assert isometry.diagnose(run).healthy
 
@@ -258,6 +259,7 @@ def test_checkpointed_layers_are_heard(reentrant: bool, tmp_path: Path) -> None:
     run = ordinary(model, tmp_path / "run", torch.randn(8, 6), lambda out: F.cross_entropy(out, torch.zeros(8).long()))
     assert run.architecture.names == ("first", "inner.0", "inner.2", "last")
     assert (run.history[Signal.DELTA, "rms"] > 0).all()
+    assert (run.history[Signal.DELTA, "rms"][1:] > 0).all()  # a round is one step, for both models
     assert not run.history.events("no_gradient")
 
 

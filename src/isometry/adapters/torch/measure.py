@@ -204,7 +204,7 @@ def greatest_per_unit(tensor: Tensor, unit: int) -> Tensor:
     return values.amax(dim=others) if others else values
 
 
-LARGEST_SAMPLE = 2**18
+LARGEST_SAMPLE = 2**14
 """Elements of a tensor that go into a histogram; of larger ones every n-th does."""
 
 

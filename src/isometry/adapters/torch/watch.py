@@ -53,7 +53,7 @@ FINGERPRINT = 64
 """Elements of a parameter that tell whether a training without optimiser has taken a step."""
 PENDING_LOSSES = 64
 """Losses that stay on an accelerator before they are fetched together."""
-DISTRIBUTIONS = frozenset({0, 3, 7, 15, 31, 63, 127, 255, 511})
+DISTRIBUTIONS = frozenset({0, *range(3, 10), *(2**k for k in range(4, 20)), *(3 * 2**k for k in range(2, 20))})
 """Recordings, counted from 0, in which histograms are kept."""
 SETTLED_AFTER = 3
 """Recorded steps after which a parameter without gradient is reported."""
@@ -117,10 +117,11 @@ class TorchWatch:
         for prefix, model in (models or {}).items():
             self._sites.add(model, prefix)
         self._tracer = Tracer(self._sites)
-        self._announced = bool(optimizers)
+        self._announced = optimizers
         self._steppers: dict[int, _Stepper] = {}
         self._lead: int | None = None
-        self._stepped: set[int] = set()
+        self._stepped: dict[int, None] = {}
+        self._aligned = False
         self._units: dict[Site, ActiveUnits] = {}
         self._trainable_heard: set[int] = set()
         self._missing: list[dict[str, str]] | None = None
@@ -578,13 +579,29 @@ class TorchWatch:
                     self._measure_gradients(self._recording, stepper.sites)
                 self._measure_updates(self._recording, stepper)
                 self._note_rate(optimizer)
-            key = id(optimizer)
-            if self._lead is None or (key != self._lead and key in self._stepped):
-                self._lead = key  # the one that steps most often counts the steps
-            self._stepped.add(key)
-            if key == self._lead:
+            if self._ends_round(id(optimizer)):
                 self._stepped.clear()
                 self._close_step()
+
+    def _ends_round(self, key: int) -> bool:
+        """Whether this optimiser's step ends a step of the training: the lead's does.
+
+        With several optimisers (a GAN), the lead is the last one of a round, so that a round's forward passes and
+        their gradients fall into one step; but one that steps more often than the lead takes its place.
+        """
+        before, repeated = list(self._stepped), key in self._stepped
+        self._stepped[key] = None
+        if self._lead is None:
+            if not repeated and len(self._stepped) < len(self._announced):
+                return False
+            self._lead = key
+        elif key == self._lead and before and not self._aligned:
+            self._aligned = True
+            self._lead = before[-1]
+            return False
+        elif key != self._lead and repeated:
+            self._lead = key
+        return key == self._lead
 
     def _note_rate(self, optimizer: torch.optim.Optimizer) -> None:
         rate = optimizer.param_groups[0].get("lr")
