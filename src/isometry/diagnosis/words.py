@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "decades", "part", "per_layer", "sentence", "share", "span", "times"]
+__all__ = ["because", "called", "decades", "part", "per_layer", "sentence", "share", "span", "times"]
 
 
 def decades(amount: float) -> str:
@@ -38,10 +38,20 @@ def times(amount: float) -> str:
     return share(amount).replace("1/", "").replace("^−", "^") + " times"
 
 
+def called(name: str) -> str:
+    """A layer's name as it stands in a sentence: ``fc1``; ``layer 3`` where the name is no word."""
+    return name if any(sign.isalpha() for sign in name) else f"layer {name}"
+
+
 def span(names: Sequence[str]) -> str:
-    """``fc1``, ``fc1 and fc2``, ``fc1 … fc10``."""
+    """``fc1``, ``fc1 and fc2``, ``fc1 … fc10``; ``layers 0 … 18`` where the names are no words."""
     if len(names) <= 1:
-        return "".join(names)
+        return "".join(called(name) for name in names)
+    wordless = "" if called(names[0]) == names[0] else "layers "
+    return wordless + _row(names)
+
+
+def _row(names: Sequence[str]) -> str:
     return f"{names[0]} and {names[1]}" if len(names) == 1 + 1 else f"{names[0]} … {names[-1]}"
 
 
@@ -51,10 +61,10 @@ def per_layer(names: Sequence[str], steps: NDArray[np.float64], verb: str) -> st
     if len(names) == 1:
         return f"layer {names[0]} {verb}s {decades(float(steps[0]))} decades"
     if np.abs(steps - middle).max() <= limits.EVEN.value * abs(middle):
-        return f"layers {span(names)} each {verb} {decades(middle)} decades"
+        return f"layers {_row(names)} each {verb} {decades(middle)} decades"
     most = int(np.argmax(steps))
     return (
-        f"layers {span(names)} {verb} {decades(float(steps.sum()))} decades together, "
+        f"layers {_row(names)} {verb} {decades(float(steps.sum()))} decades together, "
         f"{decades(float(steps[most]))} of them at {names[most]}"
     )
 

@@ -113,7 +113,9 @@ class Architecture:
         known = Layer.__dataclass_fields__.keys()
         layers = []
         for entry in data["layers"]:
-            fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+            fields: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+            }
             layers.append(Layer(**{key: value for key, value in fields.items() if key in known}))
         return cls(
             layers=tuple(layers),

@@ -26,6 +26,7 @@ from isometry.report.text import (
     fine_problems,
     headline,
     healthy_sentence,
+    told_causes,
     unchecked_problems,
     where_and_when,
 )
@@ -131,7 +132,7 @@ def _findings(diagnosis: Diagnosis, pictures: Album) -> Iterable[str]:
 def _why(finding: Finding) -> str:
     parts = []
     if finding.causes:
-        causes = "".join(f"<li>{_safe(cause_words(cause))}</li>" for cause in finding.causes)
+        causes = "".join(f"<li>{_safe(cause_words(cause))}</li>" for cause in told_causes(finding))
         parts.append(f"<dt>because</dt><dd><ul>{causes}</ul></dd>")
     if finding.consequence:
         parts.append(f"<dt>so</dt><dd>{_safe(finding.consequence)}</dd>")

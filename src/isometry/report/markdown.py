@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
-from isometry.report.text import cause_words, fine_problems, healthy_sentence, unchecked_problems, where_and_when
+from isometry.report.text import (
+    cause_words,
+    fine_problems,
+    healthy_sentence,
+    told_causes,
+    unchecked_problems,
+    where_and_when,
+)
 from isometry.report.words import clean, number, problem, run_line
 
 __all__ = ["markdown"]
@@ -35,7 +42,7 @@ def _finding(finding: Finding, order: Sequence[str]) -> list[str]:
         _safe(finding.summary),
     ]
     if finding.causes:
-        parts.append("Because:\n\n" + "\n".join(f"- {_safe(cause_words(cause))}" for cause in finding.causes))
+        parts.append("Because:\n\n" + "\n".join(f"- {_safe(cause_words(cause))}" for cause in told_causes(finding)))
     if finding.consequence:
         parts.append(f"So: {_safe(finding.consequence)}")
     if finding.evidence:

@@ -149,6 +149,16 @@ def headline(diagnosis: Diagnosis) -> str:
     return HEADLINES.get(worst, problem(worst).capitalize())
 
 
+ROUNDS_TO_NOTHING = 0.05
+"""Causes of fewer decades are part of the sum, but no part of the answer."""
+
+
+def told_causes(finding: Finding) -> list[Cause]:
+    """The causes that are worth a line; all of them where none is larger."""
+    told = [cause for cause in finding.causes if cause.decades is None or abs(cause.decades) >= ROUNDS_TO_NOTHING]
+    return told or list(finding.causes)
+
+
 def cause_words(cause: Cause) -> str:
     """A cause with its decades, which are said once."""
     if cause.decades is None or "decade" in cause.words:
@@ -204,7 +214,7 @@ def _tell(page: "_Page", finding: Finding, order: Sequence[str]) -> None:
     page.titled(title, ", ".join(where_and_when(finding, order, width=page.width - 40)))
     page.wrapped("", clean(finding.summary), hanging=INDENT, indent=INDENT)
     label = "because"
-    for cause in finding.causes:
+    for cause in told_causes(finding):
         page.labelled(label, cause_words(cause))
         label = ""
     if finding.consequence:

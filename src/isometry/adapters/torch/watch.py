@@ -594,7 +594,7 @@ class TorchWatch:
         if self._lead is None:
             if not repeated and len(self._stepped) < len(self._announced):
                 return False
-            self._lead = key
+            self._lead, self._aligned = key, bool(before)
         elif key == self._lead and before and not self._aligned:
             self._aligned = True
             self._lead = before[-1]

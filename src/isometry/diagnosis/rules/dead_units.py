@@ -93,16 +93,16 @@ def _finding(
     born = onset == _first(share[:, worst])
     return Finding(
         severity=_severity(run, worst=late[worst], blocked=bool(blocked)),
-        summary=f"{name}: {late[worst]:.0%} of the units are never active on any sample{others}",
+        summary=f"{words.called(name)}: {late[worst]:.0%} of the units are never active on any sample{others}",
         layers=tuple(names),
         first_step=int(run.history.steps[rows[onset]]),
         causes=(
             Cause(
                 "dead from the start" if born else "died in training",
                 None,
-                f"{name}: dead since the first window of data"
+                f"{words.called(name)}: dead since the first window of data"
                 if born
-                else f"{name}: alive at first, dead since step {run.history.steps[rows[onset]]}",
+                else f"{words.called(name)}: alive at first, dead since step {run.history.steps[rows[onset]]}",
                 (name,),
             ),
         ),
@@ -142,4 +142,4 @@ def _consequence(run: Run, blocked: list[int], *, share: float, name: str) -> st
     if blocked:
         layers = words.span([run.architecture.layers[layer].name for layer in blocked])
         return f"{layers} pass nothing on: the output no longer depends on the input, and no gradient comes through."
-    return f"{name} works with {1 - share:.0%} of its width."
+    return f"{words.called(name)} works with {1 - share:.0%} of its width."

@@ -113,7 +113,7 @@ def _evidence(run: Run, *, early: float, late: float) -> tuple[Evidence, ...]:
 
 
 def _consequence(run: Run, found: Profile, *, total: float, highest: int, lowest: int) -> str:
-    first, last = found.names[highest], found.names[lowest]
+    first, last = words.called(found.names[highest]), words.called(found.names[lowest])
     text = f"‖δ‖ at {first} is {words.times(total)} that at {last}"
     if (Signal.UPDATE, "rms") not in run.history or (Signal.WEIGHT, "rms") not in run.history:
         return f"{text}."

@@ -148,7 +148,9 @@ def _judged(run: Run, found: _Drift) -> Iterable[Finding]:
             Cause(
                 "weight scale",
                 explained,
-                f"{explained:+.1f} decades: weights too {size}, most so in {found.names[worst + 1]}".replace("-", "−"),
+                f"{explained:+.1f} decades: weights too {size}, most so in {words.called(found.names[worst + 1])}".replace(
+                    "-", "−"
+                ),
                 layers,
             ),
         ),

@@ -62,7 +62,7 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
     yield Finding(
         severity=_severity(run, early=early[worst], late=late[worst]),
         summary=(
-            f"{layer.name}: {late[worst]:.0%} of the {layer.activation} outputs are saturated"
+            f"{words.called(layer.name)}: {late[worst]:.0%} of the {layer.activation} outputs are saturated"
             + (f"; {words.span(names)} are concerned" if len(names) > 1 else "")
         ),
         layers=names,
@@ -72,7 +72,7 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
             limits.SATURATED_NOTE.evidence(f"share of {name} saturated", late[position], SATURATED)
             for name, position in zip(names, concerned, strict=True)
         ),
-        consequence=f"Where they are flat, {names[-1]} and all layers before it learn from few samples or none.",
+        consequence=f"Where they are flat, {words.called(names[-1])} and all layers before it learn from few samples or none.",
     )
 
 
@@ -99,7 +99,7 @@ def _causes(run: Run, layer: Layer, position: int, rows: NDArray[np.int64]) -> t
         return ()
     cost = float(np.log10(slope / TWO_SIDED[layer.activation])) if slope > 0 else None
     wide = std >= abs(mean)
-    where = f"z of {layer.name} has mean {mean:.1f} and standard deviation {std:.1f}"
+    where = f"z of {words.called(layer.name)} has mean {mean:.1f} and standard deviation {std:.1f}"
     return (Cause("spread of z" if wide else "shift of z", cost, where, (layer.name,)),)
 
 

@@ -142,7 +142,7 @@ def _evidence(run: Run, *, early: float, late: float) -> tuple[Evidence, ...]:
 
 
 def _consequence(run: Run, found: Profile, *, total: float, lowest: int, highest: int, recovered: bool) -> str:
-    below, above = found.names[lowest], found.names[highest]
+    below, above = words.called(found.names[lowest]), words.called(found.names[highest])
     words_first = f"{below} receives {words.share(total)} of what {above} receives"
     if recovered:
         return f"{words_first} in the first steps; the network has grown out of it."
@@ -168,7 +168,7 @@ def _moved(run: Run, layer: int, rows: NDArray[np.int64]) -> tuple[float, float]
 
 def _silent(run: Run, found: Silence) -> Finding:
     heard = found.decades[found.silent :]
-    first = found.names[found.silent]
+    first = words.called(found.names[found.silent])
     layers = found.names[: found.silent]
     slope = float(np.median(np.diff(heard))) if len(heard) > 1 else 0.0
     step = int(run.history.steps[found.rows[0]])
@@ -177,7 +177,7 @@ def _silent(run: Run, found: Silence) -> Finding:
         return Finding(
             severity=Severity.STOPS,
             summary=(
-                f"From {layers[-1]} towards the input δ is below the range of {found.dtype}; above it each layer loses "
+                f"From {words.called(layers[-1])} towards the input δ is below the range of {found.dtype}; above it each layer loses "
                 f"{slope:.3f} decades, which over all {len(found.names)} layers is −{total:.1f} decades"
             ),
             layers=layers,
@@ -200,7 +200,7 @@ def _silent(run: Run, found: Silence) -> Finding:
         summary=f"δ ends at {first}: {words.span(layers)} receive exactly zero",
         layers=layers,
         first_step=step,
-        causes=(Cause("blocked", None, f"{first} or what follows it passes nothing on", (first,)),),
+        causes=(Cause("blocked", None, f"{first} or what follows it passes nothing on", (found.names[found.silent],)),),
         evidence=(limits.NOTHING.evidence(f"rms δ at {layers[-1]}", 0.0, DELTA_RMS),),
         consequence=f"{words.span(layers)} stay as they are.",
     )
