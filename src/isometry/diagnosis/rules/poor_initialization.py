@@ -148,9 +148,8 @@ def _judged(run: Run, found: _Drift) -> Iterable[Finding]:
             Cause(
                 "weight scale",
                 explained,
-                f"{explained:+.1f} decades: weights too {size}, most so in {words.called(found.names[worst + 1])}".replace(
-                    "-", "−"
-                ),
+                f"{explained:+.1f} decades: ".replace("-", "−")
+                + f"weights too {size}, most so in {words.called(found.names[worst + 1])}",
                 layers,
             ),
         ),

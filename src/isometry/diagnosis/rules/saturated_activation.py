@@ -72,7 +72,9 @@ def saturated_activation(run: Run) -> Iterable[Finding]:
             limits.SATURATED_NOTE.evidence(f"share of {name} saturated", late[position], SATURATED)
             for name, position in zip(names, concerned, strict=True)
         ),
-        consequence=f"Where they are flat, {words.called(names[-1])} and all layers before it learn from few samples or none.",
+        consequence=(
+            f"Where they are flat, {words.called(names[-1])} and all layers before it learn from few samples or none."
+        ),
     )
 
 
