@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -22,8 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from isometry.adapters.torch import measure, process
+from isometry.adapters.torch import process
 from isometry.adapters.torch.loss import describe_loss, where_not_finite
+from isometry.adapters.torch.missing import missing_gradients
+from isometry.adapters.torch.optimisers import (
+    Rounds,
+    Stepper,
+    hyperparameters,
+    keep_weights,
+    measure_gradients,
+    measure_updates,
+)
 from isometry.adapters.torch.recording import (
     COLUMNS,
     FORWARD,
@@ -33,6 +42,7 @@ from isometry.adapters.torch.recording import (
     first_non_finite,
     tensors_in,
 )
+from isometry.adapters.torch.roots import Hook, is_compiled, is_followable
 from isometry.adapters.torch.sites import Site, Sites, models_by_prefix
 from isometry.adapters.torch.trace import Tracer
 from isometry.errors import IsometryError, NotRecorded, UnsupportedModel
@@ -117,13 +127,10 @@ class TorchWatch:
         for prefix, model in (models or {}).items():
             self._sites.add(model, prefix)
         self._tracer = Tracer(self._sites)
-        self._announced = optimizers
-        self._steppers: dict[int, _Stepper] = {}
-        self._lead: int | None = None
-        self._stepped: dict[int, None] = {}
-        self._aligned = False
+        self._rounds = Rounds(len(optimizers))
+        self._steppers: dict[int, Stepper] = {}
         self._units: dict[Site, ActiveUnits] = {}
-        self._trainable_heard: set[int] = set()
+        self._heard: set[int] = set()
         self._missing: list[dict[str, str]] | None = None
         self._notes: list[str] = []
         self._losses: list[float | Tensor] = []
@@ -265,13 +272,13 @@ class TorchWatch:
     def _make_entry(self, module: nn.Module) -> None:
         if id(module) in self._entries:
             return
-        if _is_compiled(module):
+        if is_compiled(module):
             self._note("The model is compiled: weights, gradients and updates are recorded, signals inside it are not.")
             self._entries[id(module)] = []
             return
         self._entries[id(module)] = [
-            module.register_forward_pre_hook(_Hook(self._enter), prepend=True, with_kwargs=True),
-            module.register_forward_hook(_Hook(self._leave), with_kwargs=True, always_call=True),
+            module.register_forward_pre_hook(Hook(self._enter), prepend=True, with_kwargs=True),
+            module.register_forward_hook(Hook(self._leave), with_kwargs=True, always_call=True),
         ]
 
     def _discover(self, on: bool) -> None:
@@ -397,7 +404,7 @@ class TorchWatch:
         with self._guard():
             self._manual_boundary()
             recording = self._recording
-            if recording is None or not _followable():
+            if recording is None or not is_followable():
                 return
             recording.passes += 1
             self._sites.refresh()
@@ -459,7 +466,7 @@ class TorchWatch:
             self._backwards += 1
             if not self._steppers:
                 self._manual_gradients(targets, gradients)
-            elif self._lead is None and self._backwards >= IDLE_BACKWARDS:
+            elif self._rounds.lead is None and self._backwards >= IDLE_BACKWARDS:
                 self._idle()
 
     def _idle(self) -> None:
@@ -469,7 +476,7 @@ class TorchWatch:
         )
         for stepper in self._steppers.values():
             if self._recording is not None:
-                self._measure_gradients(self._recording, stepper.sites)
+                measure_gradients(self._recording, stepper.sites, self._heard)
         self._close_step(idle=True)
 
     def loss_scaled(self, scale: Tensor) -> None:
@@ -544,14 +551,14 @@ class TorchWatch:
 
     # -------------------------------------------------------------- optimisers
 
-    def _stepper(self, optimizer: torch.optim.Optimizer) -> "_Stepper":
+    def _stepper(self, optimizer: torch.optim.Optimizer) -> Stepper:
         known = self._steppers.get(id(optimizer))
         count = sum(len(group["params"]) for group in optimizer.param_groups)
         if known is None or known.count != count or known.models != len(self._sites.models):
-            known = self._steppers[id(optimizer)] = _Stepper(optimizer, self._sites, count)
+            known = self._steppers[id(optimizer)] = Stepper(optimizer, self._sites, count)
             if known.sites and self._recorder is not None:
                 names = [name for name, p in self._sites.parameters() if id(p) in known.parameters]
-                self._recorder.event("optimizer", self._step, parameters=names, **_hyperparameters(optimizer))
+                self._recorder.event("optimizer", self._step, parameters=names, **hyperparameters(optimizer))
         return known
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -564,8 +571,8 @@ class TorchWatch:
             if not stepper.sites or self._recording is None:
                 return
             if not args and not kwargs.get("closure"):
-                self._measure_gradients(self._recording, stepper.sites)
-            self._keep_weights(self._recording, stepper)
+                measure_gradients(self._recording, stepper.sites, self._heard)
+            keep_weights(self._recording, stepper)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._off:
@@ -576,73 +583,16 @@ class TorchWatch:
                 return
             if self._recording is not None:
                 if args or kwargs.get("closure"):  # LBFGS has its gradient only now
-                    self._measure_gradients(self._recording, stepper.sites)
-                self._measure_updates(self._recording, stepper)
+                    measure_gradients(self._recording, stepper.sites, self._heard)
+                measure_updates(self._recording, stepper)
                 self._note_rate(optimizer)
-            if self._ends_round(id(optimizer)):
-                self._stepped.clear()
+            if self._rounds.ends_round(id(optimizer)):
                 self._close_step()
-
-    def _ends_round(self, key: int) -> bool:
-        """Whether this optimiser's step ends a step of the training: the lead's does.
-
-        With several optimisers (a GAN), the lead is the last one of a round, so that a round's forward passes and
-        their gradients fall into one step; but one that steps more often than the lead takes its place.
-        """
-        before, repeated = list(self._stepped), key in self._stepped
-        self._stepped[key] = None
-        if self._lead is None:
-            if not repeated and len(self._stepped) < len(self._announced):
-                return False
-            self._lead, self._aligned = key, bool(before)
-        elif key == self._lead and before and not self._aligned:
-            self._aligned = True
-            self._lead = before[-1]
-            return False
-        elif key != self._lead and repeated:
-            self._lead = key
-        return key == self._lead
 
     def _note_rate(self, optimizer: torch.optim.Optimizer) -> None:
         rate = optimizer.param_groups[0].get("lr")
-        if rate is not None and self._recorder is not None and id(optimizer) in (self._lead, None):
+        if rate is not None and self._recorder is not None and id(optimizer) in (self._rounds.lead, None):
             self._recorder.scalar(self._step, "lr", float(rate))
-
-    def _measure_gradients(
-        self, recording: Recording, sites: Sequence[Site], given: Mapping[int, Tensor] | None = None
-    ) -> None:
-        for site in sites:
-            rows = []
-            for parameter in site.parameters.values():
-                gradient = given.get(id(parameter)) if given is not None else parameter.grad
-                if gradient is None:
-                    continue
-                self._trainable_heard.add(id(parameter))
-            if not recording.wants(Signal.WEIGHT_GRADIENT):
-                continue
-            for weight in site.weights:
-                gradient = given.get(id(weight)) if given is not None else weight.grad
-                if gradient is not None and measure.measurable(gradient):
-                    rows.append(measure.row(gradient))
-            if rows:
-                recording.optimiser(site, Signal.WEIGHT_GRADIENT, rows)
-
-    def _keep_weights(self, recording: Recording, stepper: "_Stepper") -> None:
-        if recording.wants(Signal.UPDATE):
-            stepper.before = {id(w): w.detach().clone() for site in stepper.sites for w in site.weights}
-
-    def _measure_updates(self, recording: Recording, stepper: "_Stepper") -> None:
-        before, stepper.before = stepper.before, {}
-        for site in stepper.sites:
-            old = [before[id(weight)] for weight in site.weights if id(weight) in before]
-            if not old:
-                continue
-            new = [weight.detach() for weight in site.weights if id(weight) in before]
-            if recording.wants(Signal.WEIGHT):
-                recording.optimiser(site, Signal.WEIGHT, [measure.row(w) for w in old if measure.measurable(w)])
-            changes = [after - earlier for after, earlier in zip(new, old, strict=True) if measure.measurable(after)]
-            recording.optimiser(site, Signal.UPDATE, [measure.row(change) for change in changes])
-            recording.applied.add(site)
 
     # ------------------------------------------------ training without optimiser
 
@@ -651,10 +601,10 @@ class TorchWatch:
         given = None
         if targets is not None and gradients is not None:
             given = {id(t): g for t, g in zip(targets, gradients, strict=False) if g is not None}
-        self._manual = _Stepper(None, self._sites, 0)
+        self._manual = Stepper(None, self._sites, 0)
         if self._recording is not None:
-            self._measure_gradients(self._recording, self._manual.sites, given)
-            self._keep_weights(self._recording, self._manual)
+            measure_gradients(self._recording, self._manual.sites, self._heard, given)
+            keep_weights(self._recording, self._manual)
         self._fingerprint = [p.detach().reshape(-1)[:FINGERPRINT].clone() for p in self._manual.trained()]
 
     def _manual_boundary(self) -> None:
@@ -666,7 +616,7 @@ class TorchWatch:
         if all(torch.equal(new, old) for new, old in pairs):
             return
         if self._recording is not None:
-            self._measure_updates(self._recording, self._manual)
+            measure_updates(self._recording, self._manual)
         self._fingerprint.clear()
         self._close_step()
 
@@ -812,15 +762,7 @@ class TorchWatch:
 
     def _report_missing(self) -> None:
         assert self._recorder is not None
-        in_optimizer = {i for stepper in self._steppers.values() for i in stepper.parameters}
-        missing = []
-        for site in self._sites.all:
-            for name, parameter in site.parameters.items():
-                if id(parameter) in self._trainable_heard:
-                    continue
-                reason = _why_missing(site, parameter, in_optimizer, bool(self._steppers))
-                if reason is not None:
-                    missing.append({"name": name, "layer": site.name, "reason": reason})
+        missing = missing_gradients(self._sites, self._heard, self._steppers.values())
         if missing != (self._missing or []):
             self._missing = missing
             self._recorder.event("no_gradient", self._step, parameters=missing)
@@ -851,49 +793,6 @@ class TorchWatch:
         )
 
 
-class _Stepper:
-    """What one optimiser trains, in terms of layers."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer | None, sites: Sites, count: int) -> None:
-        self.optimizer = optimizer  # kept, so that its id stays its own
-        self.count = count
-        self.models = len(sites.models)
-        self.before: dict[int, Tensor] = {}
-        if optimizer is None:
-            self.parameters = {id(p) for _, p in sites.parameters() if p.requires_grad}
-            self.unknown = False
-        else:
-            listed = [p for group in optimizer.param_groups for p in group["params"]]
-            self.parameters = {id(p) for p in listed if id(p) in sites.of_parameter}
-            self.unknown = len(self.parameters) < len({id(p) for p in listed})
-        self.sites = [site for site in sites.all if any(id(p) in self.parameters for p in site.parameters.values())]
-
-    def trained(self) -> list[Tensor]:
-        """First and last trained parameter: enough to see that a step was taken."""
-        found = [p for site in self.sites for p in site.parameters.values() if id(p) in self.parameters]
-        return [found[0], found[-1]] if found else []
-
-
-class _Hook:
-    """A hook on the user's module that stays behind when the module is copied or pickled.
-
-    Hooks live in the module's ``__dict__``, so they go with every copy. A copy gets a callable of the standard library
-    that takes anything and returns None; it needs no isometry to be loaded again.
-    """
-
-    def __init__(self, action: Callable[..., None]) -> None:
-        self.action = action
-
-    def __call__(self, *arguments: Any) -> None:
-        self.action(*arguments)
-
-    def __reduce__(self) -> Any:
-        return (getattr, (contextlib.nullcontext(), "__exit__"))
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return contextlib.nullcontext().__exit__
-
-
 def _all_are(kind: type, given: Iterable[object], argument: str) -> None:
     for value in given:
         if not isinstance(value, kind):
@@ -919,37 +818,6 @@ def _device(sites: Sites) -> str | None:
     return None
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    return (
-        hasattr(module, "_orig_mod")
-        or getattr(module, "_compiled_call_impl", None) is not None
-        or isinstance(module, torch.jit.ScriptModule)
-    )
-
-
-def _followable() -> bool:
-    """Whether this forward pass belongs to a training and can be followed."""
-    return (
-        torch.is_grad_enabled()
-        and not torch._C._get_tracing_state()
-        and not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
-
-
-def _hyperparameters(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    group = optimizer.param_groups[0]
-    kept = ("lr", "momentum", "betas", "eps", "weight_decay", "alpha", "nesterov", "amsgrad")
-    facts: dict[str, Any] = {"name": type(optimizer).__name__}
-    for name in kept:
-        value = group.get(name)
-        if isinstance(value, tuple | list):
-            facts[name] = [float(item) for item in value]
-        elif isinstance(value, bool | int | float | Tensor):
-            facts[name] = float(value)
-    return facts
-
-
 def _alike(new: Architecture, old: Architecture) -> bool:
     """Whether all that rules rely on is unchanged: later calls may be more, an unused layer stays unused."""
 
@@ -960,18 +828,3 @@ def _alike(new: Architecture, old: Architecture) -> bool:
         ]
 
     return essence(new) == essence(old)
-
-
-def _why_missing(site: Site, parameter: Tensor, in_optimizer: set[int], any_optimizer: bool) -> str | None:
-    if not parameter.requires_grad:
-        return "frozen"
-    if any_optimizer and id(parameter) not in in_optimizer:
-        return "not in any optimizer"
-    if site.order is None:
-        return "never ran"
-    if not site.ran_with_graph:
-        return "ran without gradient"
-    if site.heard:
-        return None  # a gradient reached its output: only this parameter of it takes no part
-    read = any(reader.heard for reader in site.readers or ())
-    return "detached" if site.cut or read else "output unused"
