@@ -31,6 +31,8 @@ MATRIX_OPERATIONS = {
     "mm": "linear",
     "bmm": "linear",
     "mv": "linear",
+    "grouped_mm": "linear",
+    "_grouped_mm": "linear",
     "einsum": "linear",
     "tensordot": "linear",
     "conv1d": "conv",
@@ -216,10 +218,7 @@ class Sites:
 
     def _add(self, site: Site) -> None:
         for parameter in site.parameters.values():
-            owners = self.of_parameter.setdefault(id(parameter), [])
-            if owners and parameter.dim() >= 2:
-                site.tied_to = owners[0].name
-            owners.append(site)
+            self.of_parameter.setdefault(id(parameter), []).append(site)
         self.all.append(site)
 
     def refresh(self) -> None:
@@ -228,7 +227,7 @@ class Sites:
             if site.module is None:
                 continue
             for path, parameter in site.module.named_parameters():
-                if id(parameter) not in self.of_parameter:
+                if isinstance(parameter, nn.Parameter) and id(parameter) not in self.of_parameter:
                     name = _join(site.name, path)
                     site.parameters[name] = parameter
                     self.of_parameter[id(parameter)] = [site]
@@ -273,8 +272,26 @@ class Sites:
             self._ran += 1
 
     def in_order(self) -> list[Site]:
-        """Those that ran in the order of their first run, then the others as the model defines them."""
-        return sorted(self.all, key=lambda site: self._ran if site.order is None else site.order)
+        """Those that ran in the order of their first run, then the others as the model defines them.
+
+        What never ran and only lends its parameters to layers that do is left out: the ``shared`` embedding of an
+        encoder and a decoder, a bias registered twice.
+        """
+        shown = [site for site in self.all if site.order is not None or not self._only_lends(site)]
+        return sorted(shown, key=lambda site: self._ran if site.order is None else site.order)
+
+    def _only_lends(self, site: Site) -> bool:
+        owners = [self.of_parameter[id(parameter)] for parameter in site.parameters.values()]
+        return bool(owners) and all(any(other.order is not None for other in others) for others in owners)
+
+    def _tie(self) -> None:
+        """Name, for every layer that shares a matrix, the layer that uses it first."""
+        ran = self.in_order()
+        position = {site: index for index, site in enumerate(ran)}
+        for site in ran:
+            owners = [self.of_parameter[id(p)] for p in site.parameters.values() if p.dim() >= 2]
+            earlier = [other for others in owners for other in others if position.get(other, len(ran)) < position[site]]
+            site.tied_to = min(earlier, key=position.__getitem__).name if earlier else None
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter once, with its full name."""
@@ -287,6 +304,7 @@ class Sites:
 
     def architecture(self, notes: tuple[str, ...] = ()) -> Architecture:
         """What is known of the models by now."""
+        self._tie()
         return Architecture(
             layers=tuple(site.layer() for site in self.in_order()),
             model=", ".join(type(model).__name__ for model in self.models.values()),
@@ -305,7 +323,7 @@ def _is_parametrization(module: nn.Module) -> bool:
 def _own_parameters(module: nn.Module, absorbed: set[int]) -> Iterator[tuple[str, Tensor]]:
     """Its direct parameters, and those of its parametrizations (``weight_norm``, ``spectral_norm``)."""
     yield from module.named_parameters(recurse=False)
-    container = module._modules.get("parametrizations")
+    container = dict(module.named_children()).get("parametrizations")
     if container is not None:
         for descendant in container.modules():
             absorbed.add(id(descendant))

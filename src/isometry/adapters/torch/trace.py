@@ -4,6 +4,7 @@ A ``TorchFunctionMode`` sees every operation in order, functional ones included,
 and no module hook stays behind. The operation's result is returned untouched; only a tensor hook is put on it.
 """
 
+import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from isometry.adapters.torch import measure
 from isometry.adapters.torch.nonlinearity import INSENSITIVE, Nonlinearity, nonlinearity_of_module, recognise
@@ -65,6 +67,13 @@ class Origin:
     """Whether the site's φ has been applied."""
     past: int = 0
     """The runs of layers (and the inputs) that it depends on, one bit each."""
+    mixed: tuple[Site, ...] = ()
+    """The layers whose signals meet in it, where they are several."""
+
+    @property
+    def sources(self) -> tuple[Site, ...]:
+        """The layers whose signal it carries on, one or several."""
+        return self.mixed or (() if self.site is None else (self.site,))
 
 
 class Tracer(TorchFunctionMode):
@@ -81,13 +90,16 @@ class Tracer(TorchFunctionMode):
         self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
         self._derived: dict[int, tuple[weakref.ref[Tensor], tuple[Site, ...]]] = {}
         self._runs: list[Site | None] = []
+        self._run_pasts: list[int] = []
         self._runs_of: dict[Site, int] = {}
         self._runs_of_layers = 0
         self._cut_runs = 0
         self._pasts: dict[Site, int] = {}
+        self._nodes: dict[Any, Origin] = {}
         self._modules: list[nn.Module] = []
+        self._norm_inputs: dict[Site, Tensor] = {}
+        self._composed: list[Nonlinearity] = []
         self._hooks: list[Any] = []
-        self._muted = 0
 
     # ---------------------------------------------------------------- the pass
 
@@ -129,29 +141,43 @@ class Tracer(TorchFunctionMode):
         self._hooks.clear()
         self._origins.clear()
         self._derived.clear()
+        self._nodes.clear()
         self._runs.clear()
+        self._run_pasts.clear()
         self._runs_of.clear()
         self._pasts.clear()
         self._runs_of_layers = self._cut_runs = 0
         self._modules.clear()
-        self._muted = 0
+        self._norm_inputs.clear()
+        self._composed.clear()
         self.sink = None
 
     # ------------------------------------------------------------- the modules
 
     def _module_begins(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         self._modules.append(module)
-        if self._composed_nonlinearity(module) is not None:
-            self._muted += 1
+        nonlinearity = self._composed_nonlinearity(module)
+        if nonlinearity is not None:
+            self._composed.append(nonlinearity)
+        site = self.sites.of_module.get(id(module))
+        if site is not None:
+            for parameter in _parameters(module):  # others than its own while torch.func.functional_call puts them in
+                if parameter is not None and id(parameter) not in self.sites.of_parameter:
+                    self._derived[id(parameter)] = (weakref.ref(parameter), (site,))
+        if site is not None and site.kind == "norm" and args and isinstance(args[0], Tensor):
+            self._norm_inputs[site] = args[0]
 
     def _module_ends(self, module: nn.Module, args: Any, result: Any) -> None:
-        if not self._modules or self._modules[-1] is not module:
+        if torch.compiler.is_compiling() or not self._modules or self._modules[-1] is not module:
             return
         self._modules.pop()
-        nonlinearity = self._composed_nonlinearity(module)
-        if nonlinearity is None:
+        if self._norm_inputs:
+            self._norm_inputs.pop(self.sites.of_module.get(id(module)), None)  # type: ignore[arg-type]
+        if not self._composed or self._composed_nonlinearity(module) is None:
             return
-        self._muted -= 1
+        nonlinearity = self._composed.pop()
         if self.sink is not None and args and isinstance(args[0], Tensor) and isinstance(result, Tensor):
             self._guarded(lambda: self._activation(nonlinearity, args[0], result, None, None))
 
@@ -181,15 +207,16 @@ class Tracer(TorchFunctionMode):
             name = getattr(getattr(func, "__self__", None), "__name__", "")
             if name not in ATTRIBUTES:
                 return func(*args, **kwargs)
-        if self.sink is None or self._muted or name in NOT_OPERATIONS:
+        if self.sink is None or self._composed or name in NOT_OPERATIONS or _transformed():
             result = func(*args, **kwargs)
-            if self.sink is not None and self._muted:
-                self._guarded(lambda: self._pass_on(name, _tensors(args, kwargs), result))
+            if self.sink is not None and self._composed:
+                self._guarded(lambda: self._inside_composed(name, args, kwargs, result))
             return result
         started = perf_counter()
         prepared: _Operation | None = None
         try:
-            prepared = self._prepare(name, args, kwargs)
+            with _undisturbed():
+                prepared = self._prepare(name, args, kwargs)
         except Exception as fault:  # noqa: BLE001  promise: watching never stops training
             self._fail(fault)
         self.seconds += perf_counter() - started
@@ -204,13 +231,21 @@ class Tracer(TorchFunctionMode):
     def _guarded(self, action: Callable[[], None]) -> None:
         """A fault of ours never reaches the user's forward pass."""
         try:
-            action()
+            with _undisturbed():
+                action()
         except Exception as fault:  # noqa: BLE001  promise: watching never stops training
             self._fail(fault)
 
     def _fail(self, fault: Exception) -> None:
         if self.sink is not None:
             self.sink.failed(fault)
+
+    def _inside_composed(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """A module named after its φ may call that φ after all: then the call says which form of it."""
+        called = recognise(name, args, kwargs)
+        if called is not None and called.name.partition("_")[0] == self._composed[-1].name.partition("_")[0]:
+            self._composed[-1] = called
+        self._pass_on(name, _tensors(args, kwargs), result)
 
     def _prepare(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "_Operation":
         tensors = _tensors(args, kwargs)
@@ -291,7 +326,7 @@ class Tracer(TorchFunctionMode):
             self.sites.runs(site)
             self._note_inputs(operation, site, data, past)
             if site.kind != "parameter" or operation.name in MATRIX_OPERATIONS:
-                past |= self._new_run(site)
+                past |= self._new_run(site, past)
         if operation.name in MATRIX_OPERATIONS and site.kind in ("other", "parameter"):
             site.kind = MATRIX_OPERATIONS[operation.name]
         self._pasts[site] = self._pasts.get(site, 0) | past
@@ -312,9 +347,9 @@ class Tracer(TorchFunctionMode):
                 break
             if self._owners(tensor):
                 continue
+            if not _carries(tensor) and not operation.name.startswith("embedding"):
+                continue
             if not origin.past:
-                if not tensor.is_floating_point() and not operation.name.startswith("embedding"):
-                    continue
                 origin = Origin(past=self._new_run(None))
                 self._keep(tensor, origin)
             data.append((tensor, origin))
@@ -327,9 +362,11 @@ class Tracer(TorchFunctionMode):
         if not data or self.recomputing:
             return
         tensor, origin = data[0]
+        whole = self._norm_inputs.get(site)
+        if whole is not None and whole is not tensor:  # a norm written by hand: its own operations come first
+            tensor, origin = whole, self._origin(whole)
         if not site.inputs:
-            names = tuple(dict.fromkeys(o.site.name if o.site else "" for _, o in data))
-            site.inputs = names
+            site.inputs = _names([origin, *(other for _, other in data[1:])])
         if origin.site is not None and origin.exact and site.kind == "norm" and not origin.activated:
             origin.site.norm = origin.site.norm or site.name
         sink = self.sink
@@ -494,9 +531,9 @@ class Tracer(TorchFunctionMode):
                 member.branch = site.name
         past = first.past | second.past
         if not site.inputs:
-            site.inputs = tuple(dict.fromkeys(o.site.name if o.site else "" for o in (first, second)))
+            site.inputs = _names([first, second])
         self.sites.runs(site)
-        past |= self._new_run(site)
+        past |= self._new_run(site, past)
         self._measure_output(site, result, past, False)
         self._keep(result, Origin(site, "z", False, past))
         self._listen(site, result)
@@ -515,7 +552,14 @@ class Tracer(TorchFunctionMode):
         forked_at_layer = bool(common & self._runs_of_layers)
         if not (identity or forked_at_layer) or apart.bit_count() > LONGEST_BRANCH:
             return []
-        between = dict.fromkeys(site for bit in _bits(apart) if (site := self._runs[bit]) is not None)
+        inside = f"{self._module_name}."
+        between = dict.fromkeys(
+            site
+            for bit in _bits(apart)
+            if (site := self._runs[bit]) is not None
+            # What does not come from the fork joins from elsewhere, as an encoder does through cross-attention.
+            and (self._run_pasts[bit] & common == common or (inside != "." and site.name.startswith(inside)))
+        )
         if any(self._runs_of[site] & common for site in between):
             return []
         return list(between)
@@ -534,21 +578,27 @@ class Tracer(TorchFunctionMode):
         if not past:
             return
         sources = {id(origin.site): origin for origin in origins if origin.site is not None}
-        only = next(iter(sources.values())) if len(sources) == 1 else Origin()
+        mixed = tuple(dict.fromkeys(site for origin in origins for site in origin.sources))
+        one = len(sources) == 1 and all(origin.site is not None for origin in origins if origin.sources)
+        only = next(iter(sources.values())) if one else Origin()
         if name in ADDITIONS and len(sources) > 1 and all(origin.exact == "z" for origin in sources.values()):
             only = max(sources.values(), key=lambda origin: origin.past)  # W x + U h: φ belongs to the last matrix
         for tensor in results:
             if not _in_place(name) and any(tensor is source for source in tensors):
                 continue  # the operation handed its input back, as dropout does in evaluation
-            self._keep(tensor, Origin(only.site, "", only.activated, past))
+            if _carries(tensor):
+                self._keep(tensor, Origin(only.site, "", only.activated, past, mixed if len(mixed) > 1 else ()))
+            else:  # numbers of places, comparisons: they depend on the layers, and carry no signal of theirs
+                self._keep(tensor, Origin(past=past))
 
     def _cut(self, origins: list[Origin]) -> None:
         for origin in origins:
             self._cut_runs |= origin.past
 
-    def _new_run(self, site: Site | None) -> int:
+    def _new_run(self, site: Site | None, past: int = 0) -> int:
         run = 1 << len(self._runs)
         self._runs.append(site)
+        self._run_pasts.append(past)
         if site is not None:
             self._runs_of[site] = self._runs_of.get(site, 0) | run
             self._runs_of_layers |= run
@@ -556,13 +606,81 @@ class Tracer(TorchFunctionMode):
 
     def _origin(self, tensor: Tensor) -> Origin:
         entry = self._origins.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else NOWHERE
+        if entry is not None and entry[0]() is tensor:
+            return entry[1]
+        if tensor.grad_fn is None or not self._nodes or self._owners(tensor):
+            return NOWHERE
+        origin = self._origin_by_graph(tensor)
+        if origin.past:
+            self._keep(tensor, origin)
+        return origin
+
+    def _origin_by_graph(self, tensor: Tensor) -> Origin:
+        """Of a tensor that no operation was seen to make: autograd functions and compiled parts make such."""
+        waiting: list[Any] = [tensor.grad_fn]
+        seen: set[Any] = set()
+        found: list[Origin] = []
+        while waiting and len(seen) < UNSEEN_AT_MOST:
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            known = self._nodes.get(node)
+            if known is None:
+                waiting.extend(following for following, _ in node.next_functions)
+            else:
+                found.append(known)
+        past = 0
+        for origin in found:
+            past |= origin.past
+        sources = tuple(dict.fromkeys(site for origin in found for site in origin.sources))
+        if len(sources) != 1:
+            return Origin(past=past, mixed=sources)
+        return Origin(sources[0], "", any(origin.activated for origin in found), past)
 
     def _keep(self, tensor: Tensor, origin: Origin) -> None:
         self._origins[id(tensor)] = (weakref.ref(tensor), origin)
+        if origin.exact and tensor.grad_fn is not None:
+            self._nodes[tensor.grad_fn] = origin
 
 
 NOWHERE = Origin()
+UNSEEN_AT_MOST = 256
+"""Nodes of autograd's graph in which the origin of a tensor is looked for."""
+
+
+def _carries(tensor: Tensor) -> bool:
+    """Whether a gradient can pass through a tensor of its type."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _names(origins: Iterable[Origin]) -> tuple[str, ...]:
+    """Names of the layers that these signals come from; the empty name for the network's input."""
+    return tuple(dict.fromkeys(name for origin in origins for name in _names_of(origin)))
+
+
+def _names_of(origin: Origin) -> tuple[str, ...]:
+    return tuple(site.name for site in origin.sources) or ("",)
+
+
+def _parameters(module: nn.Module) -> Iterable[Tensor | None]:
+    return () if isinstance(module, torch.jit.ScriptModule) else module._parameters.values()
+
+
+def _transformed() -> bool:
+    """Whether a ``torch.func`` transform is under way, whose tensors have no values to be measured."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Our own operations are no business of the modes that the user's run in: counters, caches, profilers of theirs."""
+    with torch._C.DisableTorchFunction():
+        if torch._C._len_torch_dispatch_stack() == 0:
+            yield
+        else:
+            with _disable_current_modes():
+                yield
 
 
 class _Operation:
