@@ -177,8 +177,9 @@ def _silent(run: Run, found: Silence) -> Finding:
         return Finding(
             severity=Severity.STOPS,
             summary=(
-                f"From {words.called(layers[-1])} towards the input δ is below the range of {found.dtype}; above it each "
-                f"layer loses {slope:.3f} decades, which over all {len(found.names)} layers is −{total:.1f} decades"
+                f"From {words.called(layers[-1])} towards the input δ is below the range of {found.dtype}; above it "
+                f"each layer loses {slope:.3f} decades, which over all {len(found.names)} layers is "
+                f"−{total:.1f} decades"
             ),
             layers=layers,
             first_step=step,
