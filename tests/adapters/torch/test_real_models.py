@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import isometry
 from isometry import Signal
 from isometry.adapters.torch.describe import describe
+from isometry.adapters.torch.watch import watch_process
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture
 
@@ -210,6 +211,14 @@ def words(run: Run) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_says_why_nothing_inside_is_seen(tmp_path: Path) -> None:
+    run, _ = trained(torch.jit.script(mlp()), tmp_path / "run")  # no twins: its second compilation rounds otherwise
+    assert "TorchScript" in words(run)
+    assert "stopped" not in words(run)
+    assert np.isfinite(run.history[Signal.UPDATE, "rms"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_torchscript_part_hides_itself_alone(tmp_path: Path) -> None:
     model = mlp()
     model[2] = torch.jit.script(model[2])
@@ -217,6 +226,87 @@ def test_a_torchscript_part_hides_itself_alone(tmp_path: Path) -> None:
     architecture = run.architecture
     assert architecture["3"].inputs == ("0",)  # found through the graph
     assert np.isfinite(run.history[Signal.DELTA, "rms"][:, architecture.index("3")]).all()
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.parametrize("in_place", [True, False])
+def test_compiled_parts_are_left_alone(in_place: bool, tmp_path: Path) -> None:
+    compilations: list[int] = []
+
+    def build() -> nn.Module:
+        torch._dynamo.reset()
+        compilations.clear()
+        model = mlp()
+        model[2] = Block()
+
+        def backend(graph: Any, inputs: Any) -> Any:
+            compilations.append(1)
+            return graph.forward
+
+        if in_place:
+            model[2].compile(backend=backend)
+        else:
+            model[2] = torch.compile(model[2], backend=backend)
+        return model
+
+    run = twins(build, tmp_path / "run")
+    assert len(compilations) == 1  # watching compiles nothing again
+    assert "2 is compiled" in words(run)
+    assert isometry.diagnose(run).healthy
+
+
+def test_a_model_that_is_called_compiled_and_watched_plain_is_said_to_be_unseen(tmp_path: Path) -> None:
+    run = twins(mlp, tmp_path / "run", lambda model: torch.compile(model, backend="eager"))
+    assert "No forward pass" in words(run)
+
+
+SCRIPT = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+model = Net()
+{call}
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(4):
+    optimizer.zero_grad()
+    call(torch.randn(5, 6)).square().mean().backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "call = torch.compile(model, backend='eager')",
+        "call = model; model.compile(backend='eager')",
+        "call = lambda x: torch.func.vmap(model)(x)",
+    ],
+)
+def test_a_compiled_model_of_a_script_is_found(call: str, tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    with watch_process(run=tmp_path / "run", every=1) as watch:
+        exec(compile(SCRIPT.format(call=call), "script", "exec"), {"__name__": "script"})
+    run = watch.run
+    assert run.architecture.names == ("first", "second")
+    assert np.isfinite(run.history[Signal.UPDATE, "rms"][-1]).all()
 
 
 def test_weights_put_in_by_functional_call_do_not_replace_the_models_own(tmp_path: Path) -> None:
@@ -238,6 +328,25 @@ def test_weights_put_in_by_functional_call_do_not_replace_the_models_own(tmp_pat
     assert not run.history.events("no_gradient")
     assert run.architecture["3"].inputs == ("2.0",)
     assert np.isfinite(run.history[Signal.DELTA, "rms"]).all()
+
+
+def test_optimisers_that_step_inside_the_backward_pass_wait_for_its_end(tmp_path: Path) -> None:
+    model = mlp()
+    optimizers = {parameter: torch.optim.SGD([parameter], lr=0.1) for parameter in model.parameters()}
+
+    def step(parameter: Tensor) -> None:
+        optimizers[parameter].step()  # type: ignore[index]
+        optimizers[parameter].zero_grad()  # type: ignore[index]
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    with isometry.watch(model, list(optimizers.values()), run=tmp_path / "run", every=1) as watch:
+        for _ in range(4):
+            F.cross_entropy(model(X), Y).backward()
+    history = watch.run.history
+    assert list(history.steps) == [0, 1, 2, 3]
+    for signal in (Signal.DELTA, Signal.WEIGHT_GRADIENT, Signal.UPDATE):
+        assert np.isfinite(history[signal, "rms"]).all(), signal
 
 
 class Checkpointed(nn.Module):

@@ -6,7 +6,7 @@ Each notice goes to every watch that is open; with the last one closed, torch is
 import functools
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, ExitStack
 from types import FrameType
 from typing import Any, Protocol
@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointFunction
 
-__all__ = ["Listener", "close_listener", "find_name", "find_whole", "open_listener"]
+__all__ = ["Listener", "close_listener", "find_name", "find_owner", "find_whole", "is_called_compiled", "open_listener"]
+
+
+WRAPPERS = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
+"""Modules that call another one and are no part of the network."""
 
 
 class Listener(Protocol):
@@ -113,7 +117,7 @@ def find_whole(module: nn.Module) -> nn.Module:
     best, most = module, 0
     for candidate in gc.get_objects():
         kind = type(candidate)  # isinstance would ask for __class__, which lazy objects answer with warnings
-        if candidate is module or not issubclass(kind, nn.Module) or issubclass(kind, nn.DataParallel):
+        if candidate is module or not issubclass(kind, nn.Module) or kind.__name__ in WRAPPERS:
             continue
         try:
             parts = list(candidate.modules())
@@ -122,6 +126,24 @@ def find_whole(module: nn.Module) -> nn.Module:
         if len(parts) > most and any(part is module for part in parts):
             best, most = candidate, len(parts)
     return best
+
+
+def is_called_compiled(modules: Container[int]) -> bool:
+    """Whether one of these modules, given by ``id``, has a compiled form that is called in its stead."""
+    return any(
+        type(candidate).__name__ == "OptimizedModule" and id(candidate._modules.get("_orig_mod")) in modules
+        for candidate in gc.get_objects()
+    )
+
+
+def find_owner(parameter: Tensor) -> nn.Module | None:
+    """The live module that holds a parameter."""
+    for candidate in gc.get_objects():
+        if issubclass(type(candidate), nn.Module):
+            held = candidate.__dict__.get("_parameters")
+            if isinstance(held, dict) and any(value is parameter for value in held.values()):
+                return find_whole(candidate)
+    return None
 
 
 def find_name(model: nn.Module) -> str:

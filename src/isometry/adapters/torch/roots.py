@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Hook", "is_compiled", "is_followable"]
+__all__ = ["Hook", "compiled_part", "compiler_of", "is_followable"]
 
 
 class Hook:
@@ -30,13 +30,22 @@ class Hook:
         return contextlib.nullcontext().__exit__
 
 
-def is_compiled(module: nn.Module) -> bool:
-    """Whether hooks on it would be compiled, or ignored."""
-    return (
-        hasattr(module, "_orig_mod")
-        or getattr(module, "_compiled_call_impl", None) is not None
-        or isinstance(module, torch.jit.ScriptModule)
-    )
+def compiler_of(module: nn.Module) -> str | None:
+    """What has compiled a module, so that hooks on it would be compiled too, or ignored; None where nothing has."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "TorchScript"
+    in_place = getattr(module, "_compiled_call_impl", None) is not None
+    return "compiled" if in_place or hasattr(module, "_orig_mod") else None
+
+
+def compiled_part(root: nn.Module) -> str | None:
+    """Name of a module inside ``root`` that is compiled.
+
+    Under a tracer it would be compiled once more, and round otherwise. TorchScript is not concerned: its insides are
+    out of a tracer's sight.
+    """
+    parts = root.named_modules()
+    return next((name for name, module in parts if name and compiler_of(module) == "compiled"), None)
 
 
 def is_followable() -> bool:

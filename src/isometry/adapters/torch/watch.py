@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ from isometry.adapters.torch.recording import (
     first_non_finite,
     tensors_in,
 )
-from isometry.adapters.torch.roots import Hook, is_compiled, is_followable
+from isometry.adapters.torch.roots import Hook, compiled_part, compiler_of, is_followable
 from isometry.adapters.torch.sites import Site, Sites, models_by_prefix
 from isometry.adapters.torch.trace import Tracer
 from isometry.errors import IsometryError, NotRecorded, UnsupportedModel
@@ -71,6 +72,11 @@ IDLE_BACKWARDS = 64
 """Backward passes without any step of an announced optimiser after which it is taken to be forgotten."""
 JUMP = 20.0
 """A loss so many times its median absolute deviation away from its median raises an alarm; noise hardly ever does."""
+UNSEEN_AFTER = 4
+"""Recorded steps without a forward pass that could be followed, after which that is said."""
+WITHOUT_SIGNALS = "weights, gradients and updates are recorded, the signals inside it are not."
+HOOKS_AND_COMPILER = r"Using `torch\.compile\(module\)` when there are global hooks"
+"""What torch says of our hook, which does nothing while it compiles."""
 GROWTHS = 16
 """How often the network may turn out to be larger before its newcomers are left out."""
 
@@ -129,6 +135,7 @@ class TorchWatch:
         self._tracer = Tracer(self._sites)
         self._rounds = Rounds(len(optimizers))
         self._steppers: dict[int, Stepper] = {}
+        self._searched: set[int] = set()
         self._units: dict[Site, ActiveUnits] = {}
         self._heard: set[int] = set()
         self._missing: list[dict[str, str]] | None = None
@@ -152,6 +159,8 @@ class TorchWatch:
         self._seconds_before = 0.0
         self._last_boundary: float | None = None
         self._recorded = 0
+        self._unseen = 0
+        self._close_after_backward = False
         self._entries: dict[int, list[Any]] = {}
         self._hooks: list[Any] = []
         self._discovery: Any = None
@@ -272,8 +281,9 @@ class TorchWatch:
     def _make_entry(self, module: nn.Module) -> None:
         if id(module) in self._entries:
             return
-        if is_compiled(module):
-            self._note("The model is compiled: weights, gradients and updates are recorded, signals inside it are not.")
+        compiler = compiler_of(module)
+        if compiler is not None:
+            self._note(f"The model is {compiler}: {WITHOUT_SIGNALS}")
             self._entries[id(module)] = []
             return
         self._entries[id(module)] = [
@@ -284,6 +294,7 @@ class TorchWatch:
     def _discover(self, on: bool) -> None:
         """Look at every module's call for one that is no part of another's, until all trained models are known."""
         if on and self._discovery is None:
+            warnings.filterwarnings("ignore", message=HOOKS_AND_COMPILER, category=UserWarning)
             self._discovery = nn.modules.module.register_module_forward_pre_hook(self._called)
         elif not on and self._discovery is not None:
             self._discovery.remove()
@@ -360,6 +371,7 @@ class TorchWatch:
                 return
             self._make_entry(module)
             if not self._entries[id(module)]:
+                self._discover(False)  # before the compiler meets our hook; an unknown parameter brings it back
                 return
         self._enter(module, args, {})  # this call's own hooks were listed before ours was added
 
@@ -404,7 +416,7 @@ class TorchWatch:
         with self._guard():
             self._manual_boundary()
             recording = self._recording
-            if recording is None or not is_followable():
+            if recording is None or not is_followable() or self._compiled_inside(module):
                 return
             recording.passes += 1
             self._sites.refresh()
@@ -412,6 +424,12 @@ class TorchWatch:
             self._tracer.__enter__()  # type: ignore[no-untyped-call]
             self._tracing = True
             self._passes_open[-1] = True
+
+    def _compiled_inside(self, root: nn.Module) -> bool:
+        part = compiled_part(root)
+        if part is not None:
+            self._note(f"{part} is compiled: {WITHOUT_SIGNALS}")
+        return part is not None
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         """After it, also when it raised."""
@@ -468,6 +486,9 @@ class TorchWatch:
                 self._manual_gradients(targets, gradients)
             elif self._rounds.lead is None and self._backwards >= IDLE_BACKWARDS:
                 self._idle()
+            if self._close_after_backward and not self._in_backward:
+                self._close_after_backward = False
+                self._close_step()
 
     def _idle(self) -> None:
         """An optimiser was announced but never steps. Each backward pass counts as a step until one does."""
@@ -567,12 +588,22 @@ class TorchWatch:
         with self._guard():
             stepper = self._stepper(optimizer)
             if stepper.unknown and self._whole_process:
+                self._adopt_owner(optimizer, stepper)
                 self._discover(True)
             if not stepper.sites or self._recording is None:
                 return
             if not args and not kwargs.get("closure"):
                 measure_gradients(self._recording, stepper.sites, self._heard)
             keep_weights(self._recording, stepper)
+
+    def _adopt_owner(self, optimizer: torch.optim.Optimizer, stepper: Stepper) -> None:
+        """An optimiser steps for a model whose calls were not seen: a compiled one, or one under ``torch.func``."""
+        if stepper.sites or id(optimizer) in self._searched:
+            return
+        self._searched.add(id(optimizer))
+        owner = process.find_owner(optimizer.param_groups[0]["params"][0])
+        if owner is not None and self._adopt(owner):
+            self._make_entry(owner)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._off:
@@ -586,7 +617,10 @@ class TorchWatch:
                     measure_gradients(self._recording, stepper.sites, self._heard)
                 measure_updates(self._recording, stepper)
                 self._note_rate(optimizer)
-            if self._rounds.ends_round(id(optimizer)):
+            if self._in_backward:  # it steps from a gradient hook: the other layers, and theirs, are still to come
+                self._rounds.lead = self._rounds.lead or id(optimizer)
+                self._close_after_backward = True
+            elif self._rounds.ends_round(id(optimizer)):
                 self._close_step()
 
     def _note_rate(self, optimizer: torch.optim.Optimizer) -> None:
@@ -701,9 +735,13 @@ class TorchWatch:
         self._tell_non_finite(recording, chronicle)
         self._tell_missing()
         self._recorded += 1
+        self._unseen += not recording.passes
+        if self._unseen == self._recorded == UNSEEN_AFTER and not self._notes:
+            self._note(f"No forward pass could be followed (compiled, or under torch.func): {WITHOUT_SIGNALS}")
         if self._discovery is not None and self._steppers and not self._unknown_parameters():
             self._discover(False)
-        if not recording.passes and not self._whole_process and self._recorded > 1:
+        called_otherwise = not recording.passes and not self._whole_process and self._recorded > 1
+        if called_otherwise and not self._notes and not process.is_called_compiled(self._sites.module_names):
             self._discover(True)  # parts of the model are called, never the model itself
         return True
 
