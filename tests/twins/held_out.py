@@ -355,7 +355,7 @@ FAMILIES = [
             "steps": 600,
         },
         (
-            Sick("learning_rate_too_high", "rate", 0.4, ("non_finite", "exploding_gradient", "loss_not_decreasing")),
+            Sick("learning_rate_too_high", "rate", 3.0, ("non_finite", "exploding_gradient", "loss_not_decreasing")),
             Sick("learning_rate_too_low", "rate", 3e-7, ("loss_not_decreasing",)),
         ),
     ),
