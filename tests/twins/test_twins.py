@@ -12,12 +12,11 @@ from .case import Case, Family, Sick
 from .examine import Outcome, examine
 
 SEEDS = (0, 1, 2)
-
-KNOWN: dict[str, str] = {
-    "encoder and classifier, Adam, digits / trained=classifier": "parameters left out of the optimizer may be meant",
-    "two branches, Adam, digits / forgotten=True": "a result that is not used may be meant, as with an unused head",
-}
-"""Cases that the rules are known to get wrong, and why; docs/recall.md has the rates."""
+EACH = 3
+"""Sick cases of each problem that are trained here; ``benchmarks/recall.py`` trains all of them."""
+FOUND_AT_LEAST = 0.9
+ACCUSED_AT_MOST = 0.04
+"""Which steps are recorded depends on the clock, so one borderline case may fall either way; the rates may not."""
 
 
 def witnessed(case: Case) -> Outcome:
@@ -30,33 +29,38 @@ def witnessed(case: Case) -> Outcome:
     pytest.fail(f"{case.name}: no seed of {SEEDS} bears out the label; the last score was {outcome.score:.3g}")
 
 
-def shelf(*, sick: bool) -> list[object]:
-    """The cases as parameters, known misses marked."""
-    return [
-        pytest.param(
-            case,
-            id=case.name,
-            marks=[pytest.mark.xfail(reason=KNOWN[case.name], strict=False)] if case.name in KNOWN else [],
-        )
-        for case in CASES
-        if (case.problem is not None) == sick
-    ]
+def sick_sample() -> list[Case]:
+    """Some cases of every problem, spread over the list and so over the families."""
+    chosen = []
+    for problem in PROBLEMS:
+        cases = [case for case in CASES if case.problem == problem]
+        chosen += [cases[position * len(cases) // EACH] for position in range(EACH)]
+    return chosen
+
+
+def healthy_sample() -> list[Case]:
+    """The healthy twins of the sick sample, and every other case of the zoo."""
+    twins = {case.twin for case in sick_sample()}
+    alone = [case for case in CASES if case.problem is None and case.name.startswith("zoo")]
+    return [case for case in CASES if case.problem is None and case.name in twins] + alone[::2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", shelf(sick=True))
-def test_sick_twin_is_found(case: Case) -> None:
-    outcome = witnessed(case)
-    assert not outcome.fault
-    assert outcome.right & set(outcome.grave), outcome.findings
+@pytest.mark.timeout(900)
+def test_sick_twins_are_found() -> None:
+    outcomes = {case.name: witnessed(case) for case in sick_sample()}
+    assert not [name for name, outcome in outcomes.items() if outcome.fault]
+    missed = {name: o.findings for name, o in outcomes.items() if not o.right & set(o.grave)}
+    assert len(missed) <= (1 - FOUND_AT_LEAST) * len(outcomes), missed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", shelf(sick=False))
-def test_healthy_training_is_not_accused(case: Case) -> None:
-    outcome = witnessed(case)
-    assert not outcome.fault
-    assert not outcome.grave, outcome.findings
+@pytest.mark.timeout(900)
+def test_healthy_trainings_are_not_accused() -> None:
+    outcomes = {case.name: witnessed(case) for case in healthy_sample()}
+    assert not [name for name, outcome in outcomes.items() if outcome.fault]
+    accused = {name: o.findings for name, o in outcomes.items() if o.grave}
+    assert len(accused) <= ACCUSED_AT_MOST * len(outcomes), accused
 
 
 def test_every_problem_has_twins_of_several_families() -> None:
