@@ -13,8 +13,10 @@ __all__ = ["Cadence"]
 
 FIRST_STEPS = 4
 """Steps at the beginning that are always recorded: initialisation shows there and nowhere else."""
-CERTAIN = frozenset({8, 32, 128})
+CERTAIN = frozenset(2 * 4**power for power in range(1, 20))
 """Steps of the sparse skeleton that are recorded whatever they cost."""
+RESTARTS = 8
+"""A script that makes a new optimiser for every batch shall not be recorded at every batch."""
 SKELETON_EXCESS = 5.0
 """The rest of the skeleton may take the cost to this multiple of what the budget allows so far …"""
 SKELETON_GRACE = 0.05
@@ -60,6 +62,8 @@ class Cadence:
         self._typical_step = 0.0
         self._last = -1
         self._dense_until = -1
+        self._origin = 0
+        self._restarts = 0
 
     @property
     def share(self) -> float:
@@ -70,7 +74,8 @@ class Cadence:
         """Whether to record this step. Asking changes nothing."""
         if self.every is not None:
             return step % self.every == 0
-        if step < FIRST_STEPS or step in CERTAIN:
+        since = step - self._origin
+        if 0 <= since < FIRST_STEPS or since in CERTAIN:
             return True
         cost, income = self._cost, self.budget * self.trained
         after = self.spent + cost
@@ -110,6 +115,12 @@ class Cadence:
         else:
             self._costs.append(watch_seconds)
         self._cost = median(self._costs) if self._costs else watch_seconds
+
+    def restart(self, step: int) -> None:
+        """Something new is trained from this step on: its first steps are recorded as those of a training are."""
+        if self._restarts < RESTARTS:
+            self._restarts += 1
+            self._origin = step
 
     def alarm(self, step: int, steps: int = ALARM_STEPS) -> None:
         """Record the ``steps`` steps after this one too, at most eight."""

@@ -161,10 +161,17 @@ def folder(run: Run) -> str:
     return clean(str(run.folder))
 
 
+LOOKED_UNTIL = 0.8
+"""A reader is told of the last recorded step where more than this part of the training came before it unseen."""
+
+
 def run_line(run: Run) -> list[str]:
     """The facts of a run in the order of the first line: folder, steps, what watching cost, an odd ending."""
     summary = run.summary()
     facts = [folder(run), _steps(summary)]
+    steps = run.history.steps
+    if len(steps) and steps[-1] < LOOKED_UNTIL * (run.history.total_steps - 1):
+        facts.append(f"last look at step {int(steps[-1]):,}")
     share = summary.get("cost_share")
     if isinstance(share, int | float) and math.isfinite(share):
         facts.append(f"watching cost {cost_share(share)} of step time")

@@ -549,3 +549,18 @@ def test_a_comparison_cuts_the_graph(tmp_path: Path) -> None:
     run = ordinary(Hard(), tmp_path / "run", torch.randn(8, 4), lambda out: out.square().mean(), steps=5)
     entries = run.history.events("no_gradient")[-1]["parameters"]
     assert {(entry["layer"], entry["reason"]) for entry in entries} == {("encoder", "detached")}
+
+
+def test_a_second_model_is_looked_at_from_its_first_steps_on(tmp_path: Path) -> None:
+    models = [nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1)) for _ in range(2)]
+    with isometry.watch({"first": models[0], "second": models[1]}, run=tmp_path / "run") as watch:
+        for model in models:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            for _ in range(60):
+                optimizer.zero_grad()
+                model(torch.randn(8, 4)).square().mean().backward()
+                optimizer.step()
+    run = watch.run
+    heard = run.history[Signal.DELTA, "rms"][:, run.architecture.index("second.0")] > 0
+    assert heard.sum() >= 3
+    assert not run.history.events("no_gradient") or not run.history.events("no_gradient")[-1]["parameters"]

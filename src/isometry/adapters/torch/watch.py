@@ -576,7 +576,10 @@ class TorchWatch:
         known = self._steppers.get(id(optimizer))
         count = sum(len(group["params"]) for group in optimizer.param_groups)
         if known is None or known.count != count or known.models != len(self._sites.models):
-            known = self._steppers[id(optimizer)] = Stepper(optimizer, self._sites, count)
+            before, known = known, Stepper(optimizer, self._sites, count)
+            self._steppers[id(optimizer)] = known
+            if known.sites and self._step > 0 and not (before is not None and before.sites):
+                self._cadence.restart(self._step + 1)  # a second model, or a second phase of the training
             if known.sites and self._recorder is not None:
                 names = [name for name, p in self._sites.parameters() if id(p) in known.parameters]
                 self._recorder.event("optimizer", self._step, parameters=names, **hyperparameters(optimizer))

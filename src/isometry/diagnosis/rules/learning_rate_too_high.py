@@ -90,7 +90,7 @@ def _lost(run: Run, pace: Pace, values: NDArray[np.float64]) -> Iterable[Finding
     """The loss is not finite any more: the rate's doing if large steps or a growing loss came before."""
     gone = int(np.flatnonzero(np.isfinite(values))[-1]) + 1 if np.isfinite(values).any() else 0
     before = pace.common[pace.steps <= loss_series(run).steps[min(gone, len(values) - 1)]]
-    if not gone or not len(before):
+    if not gone or not len(before) or np.isnan(before).all():
         return
     overshot = np.nanmax(before) > limits.LEAP.value or _sustained(before) > limits.OVERSHOOT.value
     finite = values[:gone]
@@ -100,8 +100,9 @@ def _lost(run: Run, pace: Pace, values: NDArray[np.float64]) -> Iterable[Finding
     yield Finding(
         severity=Severity.STOPS,
         summary=(
-            f"steps of up to {_readable(float(np.nanmax(before)))} of the weights' size drove the loss from "
-            f"{finite[0]:.3g} to {finite.max():.3g} and out of the range of numbers"
+            f"steps of up to {_readable(float(np.nanmax(before)))} of the weights' size drove the loss "
+            + (f"from {finite[0]:.3g} to {finite.max():.3g} and " if finite.max() > finite[0] else "")
+            + "out of the range of numbers"
         ),
         layers=pace.names,
         first_step=_first_step(pace),

@@ -68,6 +68,8 @@ def learning_rate_too_low(run: Run) -> Iterable[Finding]:
 
 
 def _is_slow(pace: Pace) -> bool:
+    if np.isnan(pace.late).all():
+        return False
     moved, late = float(pace.moved.max()), float(np.nanmax(pace.late))
     return 0 < moved < limits.HARDLY_MOVED.value and late < limits.SLOW_PACE.value
 

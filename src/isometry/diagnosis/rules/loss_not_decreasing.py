@@ -105,7 +105,7 @@ def _finding(level: Level) -> Finding:
         severity=Severity.HARMS,
         summary=f"the loss {how} over {course.steps} steps{beside}",
         first_step=0,
-        causes=(Cause("guessing", None, "The outputs do not depend on the inputs."),) if beside else (),
+        causes=(Cause("guessing", None, "An answer that ignores the inputs would do as well."),) if beside else (),
         evidence=tuple(evidence),
         consequence="The network has learned nothing that shows in its loss.",
     )
