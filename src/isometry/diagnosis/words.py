@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "called", "decades", "part", "per_layer", "sentence", "share", "span", "times"]
+__all__ = ["because", "called", "decades", "opening", "part", "per_layer", "sentence", "share", "span", "times"]
 
 
 def decades(amount: float) -> str:
@@ -73,6 +73,11 @@ def sentence(*parts: str) -> str:
     """The parts that say something, joined by semicolons, with a capital letter in front."""
     text = "; ".join(part for part in parts if part)
     return text[:1].upper() + text[1:]
+
+
+def opening(text: str) -> str:
+    """The text with a capital letter where it begins with our own word; a layer's name is left as it is."""
+    return text[:1].upper() + text[1:] if text.startswith("layer") else text
 
 
 def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:

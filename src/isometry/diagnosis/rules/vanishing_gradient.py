@@ -143,7 +143,7 @@ def _evidence(run: Run, *, early: float, late: float) -> tuple[Evidence, ...]:
 
 def _consequence(run: Run, found: Profile, *, total: float, lowest: int, highest: int, recovered: bool) -> str:
     below, above = words.called(found.names[lowest]), words.called(found.names[highest])
-    words_first = words.sentence(f"{below} receives {words.share(total)} of what {above} receives")
+    words_first = words.opening(f"{below} receives {words.share(total)} of what {above} receives")
     if recovered:
         return f"{words_first} in the first steps; the network has grown out of it."
     moved = _moved(run, found.trunk.layers[lowest], found.rows)
@@ -194,7 +194,7 @@ def _silent(run: Run, found: Silence) -> Finding:
             evidence=(
                 limits.FALL_HARMS.evidence("fall of log10 ‖δ‖ that the slope implies", total, DELTA_RMS, DELTA_COUNT),
             ),
-            consequence=words.sentence(words.span(layers)) + " receive exactly nothing and stay as they are.",
+            consequence=words.opening(words.span(layers)) + " receive exactly nothing and stay as they are.",
         )
     return Finding(
         severity=Severity.STOPS,
@@ -203,7 +203,7 @@ def _silent(run: Run, found: Silence) -> Finding:
         first_step=step,
         causes=(Cause("blocked", None, f"{first} or what follows it passes nothing on", (found.names[found.silent],)),),
         evidence=(limits.NOTHING.evidence(f"rms δ at {layers[-1]}", 0.0, DELTA_RMS),),
-        consequence=words.sentence(words.span(layers)) + " stay as they are.",
+        consequence=words.opening(words.span(layers)) + " stay as they are.",
     )
 
 
