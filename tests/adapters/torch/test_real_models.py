@@ -1,5 +1,6 @@
 """Models of other people's making, and ways of training that a watch must not disturb."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,35 @@ def test_a_torchscript_part_hides_itself_alone(tmp_path: Path) -> None:
     assert np.isfinite(run.history[Signal.DELTA, "rms"][:, architecture.index("3")]).all()
 
 
+@pytest.mark.parametrize("parts", [1, 4])
+def test_the_loss_of_a_step_is_the_one_whose_gradient_is_stepped_on(parts: int, tmp_path: Path) -> None:
+    """Micro-batches each give their part of it; a closure that is called again gives it again."""
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    whole = float(F.cross_entropy(model(X), Y).detach())
+    with isometry.watch(model, optimizer, run=tmp_path / "run", every=1) as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            for x, y in zip(X.chunk(parts), Y.chunk(parts), strict=True):
+                (F.cross_entropy(model(x), y) / parts).backward()
+            optimizer.step()
+    assert watch.run.history.scalars["loss"].values == pytest.approx([whole] * 3)
+
+    search = torch.optim.LBFGS(model.parameters(), lr=0.0, max_iter=parts)
+
+    def closure() -> Tensor:
+        search.zero_grad(set_to_none=parts == 1)
+        loss = F.cross_entropy(model(X), Y)
+        loss.backward()
+        return loss
+
+    with isometry.watch(model, search, run=tmp_path / "search", every=1) as watch:
+        for _ in range(3):
+            search.step(closure)
+    assert watch.run.history.scalars["loss"].values == pytest.approx([whole] * 3)
+
+
 class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -383,6 +413,23 @@ def test_what_is_measured_stays_out_of_the_users_dispatch_modes(tmp_path: Path) 
         trained(model, folder, call)
         counted.append(flops)
     assert counted[0] == counted[1]
+
+
+def test_trainings_in_several_threads_are_kept_apart(tmp_path: Path) -> None:
+    runs: dict[int, Run] = {}
+
+    def train(number: int) -> None:
+        runs[number], _ = trained(mlp(), tmp_path / str(number), steps=100)
+
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for run in runs.values():
+        assert np.isfinite(run.history[Signal.DELTA, "rms"]).all()
+        assert run.architecture.names == ("0", "2.0", "3")
+        assert [layer.activation for layer in run.architecture] == ["relu", "tanh", None]
 
 
 class Batched(nn.Module):

@@ -6,6 +6,7 @@ Each notice goes to every watch that is open; with the last one closed, torch is
 import functools
 import gc
 import sys
+import threading
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, ExitStack
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.checkpoint import CheckpointFunction
 
 __all__ = ["Listener", "close_listener", "find_name", "find_owner", "find_whole", "is_called_compiled", "open_listener"]
@@ -28,11 +30,14 @@ class Listener(Protocol):
     def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None: ...
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None: ...
     def loss_scaled(self, scale: Tensor) -> None: ...
+    def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None: ...
+    def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None: ...
     def recomputation(self) -> AbstractContextManager[object]: ...
 
 
 _listeners: list[Listener] = []
 _originals: dict[str, Callable[..., Any]] = {}
+_step_hooks: list[Any] = []
 
 
 def open_listener(listener: Listener) -> None:
@@ -51,6 +56,9 @@ def close_listener(listener: Listener) -> None:
 
 
 def _patch() -> None:
+    if not _step_hooks:
+        _step_hooks.append(register_optimizer_step_pre_hook(_step_begins))
+        _step_hooks.append(register_optimizer_step_post_hook(_step_ended))
     backward, grad, scale = torch.autograd.backward, torch.autograd.grad, torch.amp.GradScaler.scale
     _originals.update(backward=backward, grad=grad, scale=scale)
 
@@ -101,7 +109,22 @@ def _patch() -> None:
     torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign, assignment]
 
 
+def _step_begins(optimizer: Any, args: Any, kwargs: Any) -> None:
+    for listener in tuple(_listeners):
+        listener.step_begins(optimizer, args, kwargs)
+
+
+def _step_ended(optimizer: Any, args: Any, kwargs: Any) -> None:
+    for listener in tuple(_listeners):
+        listener.step_ended(optimizer, args, kwargs)
+
+
 def _restore() -> None:
+    # Torch walks these hooks in every step of every thread; to take one away meanwhile would raise there. Then it
+    # stays, and has nobody to tell.
+    if threading.active_count() == 1:
+        while _step_hooks:
+            _step_hooks.pop().remove()
     CheckpointFunction.backward = staticmethod(_originals.pop("recompute"))  # type: ignore[method-assign]
     torch.autograd.backward = _originals.pop("backward")
     torch.autograd.grad = _originals.pop("grad")

@@ -5,6 +5,7 @@ and no module hook stays behind. The operation's result is returned untouched; o
 """
 
 import contextlib
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -90,6 +91,7 @@ class Tracer(TorchFunctionMode):
         self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
         self._derived: dict[int, tuple[weakref.ref[Tensor], tuple[Site, ...]]] = {}
         self._runs: list[Site | None] = []
+        self._thread = 0
         self._run_pasts: list[int] = []
         self._runs_of: dict[Site, int] = {}
         self._runs_of_layers = 0
@@ -106,6 +108,7 @@ class Tracer(TorchFunctionMode):
     def begin(self, sink: Sink, inputs: Iterable[Tensor]) -> None:
         """Start to follow a pass; the mode itself is entered by the caller."""
         self.sink = sink
+        self._thread = threading.get_ident()
         for site in self.sites.all:
             site.calls = 0
         for tensor in inputs:
@@ -155,7 +158,7 @@ class Tracer(TorchFunctionMode):
     # ------------------------------------------------------------- the modules
 
     def _module_begins(self, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
             return
         self._modules.append(module)
         nonlinearity = self._composed_nonlinearity(module)
@@ -170,7 +173,12 @@ class Tracer(TorchFunctionMode):
             self._norm_inputs[site] = args[0]
 
     def _module_ends(self, module: nn.Module, args: Any, result: Any) -> None:
-        if torch.compiler.is_compiling() or not self._modules or self._modules[-1] is not module:
+        if (
+            torch.compiler.is_compiling()
+            or threading.get_ident() != self._thread
+            or not self._modules
+            or self._modules[-1] is not module
+        ):
             return
         self._modules.pop()
         if self._norm_inputs:

@@ -21,7 +21,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from isometry.adapters.torch import process
 from isometry.adapters.torch.loss import describe_loss, where_not_finite
@@ -147,6 +146,7 @@ class TorchWatch:
         self._non_finite_told = False
         self._scale: Tensor | None = None
         self._in_backward = 0
+        self._backward_thread: int | None = None
         self._backwards = 0
         self._passes_open: list[bool] = []
         self._tracing = False
@@ -162,7 +162,6 @@ class TorchWatch:
         self._unseen = 0
         self._close_after_backward = False
         self._entries: dict[int, list[Any]] = {}
-        self._hooks: list[Any] = []
         self._discovery: Any = None
         self._fault: str | None = None
         self._closed = False
@@ -267,10 +266,6 @@ class TorchWatch:
         return recorder
 
     def _attach(self, models: dict[str, nn.Module] | None) -> None:
-        self._hooks = [
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
         process.open_listener(self)
         for model in (models or {}).values():
             self._make_entry(model)
@@ -302,9 +297,8 @@ class TorchWatch:
 
     def _detach(self) -> None:
         self._discover(False)
-        for hook in [*self._hooks, *(hook for hooks in self._entries.values() for hook in hooks)]:
+        for hook in (hook for hooks in self._entries.values() for hook in hooks):
             hook.remove()
-        self._hooks.clear()
         self._entries.clear()
         process.close_listener(self)
         if not self._tracing:
@@ -454,6 +448,9 @@ class TorchWatch:
             return
         if targets is not None and not any(id(target) in self._sites.of_parameter for target in targets):
             return
+        if self._in_backward and self._backward_thread != threading.get_ident():
+            return
+        self._backward_thread = threading.get_ident()
         self._in_backward += 1
         with self._guard():
             recording = self._recording
@@ -470,7 +467,7 @@ class TorchWatch:
 
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
         """It has ended, or raised."""
-        if not self._in_backward:
+        if not self._in_backward or self._backward_thread != threading.get_ident():
             return
         self._in_backward -= 1
         with self._guard():
@@ -522,6 +519,8 @@ class TorchWatch:
             self._tracer.abandon()
 
     def _loss(self, loss: Tensor) -> None:
+        if self._losses and len(self._steppers) == 1 and not self._accumulating():
+            self._losses.clear()  # the gradient was thrown away: another look at the same objective (LBFGS, SAM)
         value = loss.detach()
         if value.device.type == "cpu":
             number = float(value) / self._loss_scale()
@@ -533,6 +532,11 @@ class TorchWatch:
         if not self._loss_known and self._recording is not None and self._recorder is not None:
             self._loss_known = True
             self._recorder.event("loss_kind", self._step, **describe_loss(loss))
+
+    def _accumulating(self) -> bool:
+        """Whether the gradient of an earlier backward pass of this step is still there, to be added to."""
+        gradients = (parameter.grad for _, parameter in self._sites.parameters() if parameter.grad is not None)
+        return any(gradient.device.type != "cpu" or bool(gradient.any()) for gradient in gradients)
 
     def _lost(self, loss: Tensor) -> None:
         """The loss is not finite: record densely; if this step was not recorded, ask autograd's saved tensors."""
@@ -585,7 +589,8 @@ class TorchWatch:
                 self._recorder.event("optimizer", self._step, parameters=names, **hyperparameters(optimizer))
         return known
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def step_begins(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """An optimiser is about to step."""
         if self._off:
             return
         with self._guard():
@@ -608,7 +613,8 @@ class TorchWatch:
         if owner is not None and self._adopt(owner):
             self._make_entry(owner)
 
-    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def step_ended(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """It has stepped."""
         if self._off:
             return
         with self._guard():
@@ -686,13 +692,15 @@ class TorchWatch:
         losses, self._losses = self._losses, []
         if not losses or self._recorder is None:
             return
+        # One optimiser steps on the sum of the gradients of all its backward passes; several have a loss each.
+        share = 1.0 if len(self._steppers) == 1 else 1.0 / len(losses)
         on_host = [loss for loss in losses if isinstance(loss, float)]
         if len(on_host) == len(losses):
-            mean = sum(on_host) / len(on_host)
-            self._recorder.scalar(self._step, "loss", mean)
-            self._watch_for_jumps(mean)
+            whole = sum(on_host) * share
+            self._recorder.scalar(self._step, "loss", whole)
+            self._watch_for_jumps(whole)
             return
-        stacked = torch.stack([torch.as_tensor(loss).reshape(()).double() for loss in losses]).mean()
+        stacked = torch.stack([torch.as_tensor(loss).reshape(()).double() for loss in losses]).sum() * share
         self._pending.append((self._step, stacked))
         if len(self._pending) >= PENDING_LOSSES or self._recording is not None:
             self._flush_losses()
