@@ -30,7 +30,7 @@ from isometry.report.text import (
     unchecked_problems,
     where_and_when,
 )
-from isometry.report.words import clean, counted, measured, number, plural, problem, run_line
+from isometry.report.words import clean, counted, measured, notes_of, number, plural, problem, run_line
 
 __all__ = ["page"]
 
@@ -83,7 +83,7 @@ def _header(run: Run) -> str:
 def _verdict(diagnosis: Diagnosis) -> str:
     tone = "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
     lead = healthy_sentence(diagnosis) if diagnosis.healthy else diagnosis.findings[0].summary
-    notes = "".join(f'<p class="lead">{_safe(note)}</p>' for note in diagnosis.run.history.notes)
+    notes = "".join(f'<p class="lead">{_safe(note)}</p>' for note in notes_of(diagnosis.run))
     return (
         f'<section class="verdict {tone}"><span class="severity">{tone}</span>'
         f'<h1>{_safe(headline(diagnosis))}</h1><p class="lead">{_safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'

@@ -10,7 +10,7 @@ from typing import IO
 
 from isometry.diagnosis.finding import Cause, Diagnosis, Finding, NotChecked, Severity
 from isometry.history.run import Run
-from isometry.report.words import clean, decades, layer_range, problem, run_line
+from isometry.report.words import clean, decades, layer_range, notes_of, problem, run_line
 from isometry.shown import presents
 
 __all__ = [
@@ -97,7 +97,7 @@ def diagnosis_text(
     for finding in diagnosis.findings:
         _tell(page, finding, order)
         page.blank()
-    for note in diagnosis.run.history.notes:
+    for note in notes_of(diagnosis.run):
         page.wrapped("note", clean(note), hanging="      ")
         page.blank()
     page.facts("", _checks(diagnosis), joint="   ·   ", breaks=True)

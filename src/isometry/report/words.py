@@ -16,6 +16,7 @@ __all__ = [
     "folder",
     "layer_range",
     "measured",
+    "notes_of",
     "number",
     "plural",
     "power",
@@ -163,6 +164,12 @@ def folder(run: Run) -> str:
 
 LOOKED_UNTIL = 0.8
 """A reader is told of the last recorded step where more than this part of the training came before it unseen."""
+
+
+def notes_of(run: Run) -> tuple[str, ...]:
+    """What is not in the run: records that are damaged, and what the watch could not see."""
+    unseen = (str(event["words"]) for event in run.history.events("trouble") if "words" in event)
+    return tuple(dict.fromkeys((*run.history.notes, *unseen)))
 
 
 def run_line(run: Run) -> list[str]:

@@ -215,6 +215,7 @@ def words(run: Run) -> str:
 def test_torchscript_says_why_nothing_inside_is_seen(tmp_path: Path) -> None:
     run, _ = trained(torch.jit.script(mlp()), tmp_path / "run")  # no twins: its second compilation rounds otherwise
     assert "TorchScript" in words(run)
+    assert "TorchScript" in str(isometry.diagnose(run))
     assert "stopped" not in words(run)
     assert np.isfinite(run.history[Signal.UPDATE, "rms"]).all()
 
