@@ -503,8 +503,7 @@ def timm_vit() -> Training:
 def timm_mixer() -> Training:
     import timm
 
-    model = timm.create_model("mixer_s32_224", img_size=32, patch_size=8, embed_dim=48, num_blocks=4, num_classes=10)
-    return classifier(model, 32)
+    return classifier(timm.create_model("gmixer_12_224", img_size=32, num_classes=10), 32, rate=3e-4, batch=4)
 
 
 @case
