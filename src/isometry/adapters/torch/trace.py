@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from isometry.adapters.torch import measure
+from isometry.adapters.torch.ancestry import Ancestry
 from isometry.adapters.torch.nonlinearity import INSENSITIVE, Nonlinearity, nonlinearity_of_module, recognise
 from isometry.adapters.torch.sites import MATRIX_OPERATIONS, NORM_OPERATIONS, Site, Sites
 from isometry.network.signals import Signal
@@ -35,8 +36,6 @@ SEQUENCES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 STATEFUL = NORM_OPERATIONS | SEQUENCES | CELLS
 CUTS = frozenset({"detach", "detach_"})
 ATTRIBUTES = frozenset({"T", "mT", "H", "mH", "data", "real", "imag"})
-LONGEST_BRANCH = 512
-"""Runs of layers in one residual branch; a sum over more is a loop, and following it would cost time."""
 NOT_OPERATIONS = frozenset(
     {"size", "dim", "numel", "stride", "is_floating_point", "is_complex", "requires_grad_", "register_hook", "__len__"}
 )
@@ -90,13 +89,8 @@ class Tracer(TorchFunctionMode):
         """In the backward pass: checkpointed layers run again, only to give their gradients."""
         self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
         self._derived: dict[int, tuple[weakref.ref[Tensor], tuple[Site, ...]]] = {}
-        self._runs: list[Site | None] = []
+        self._ancestry = Ancestry()
         self._thread = 0
-        self._run_pasts: list[int] = []
-        self._runs_of: dict[Site, int] = {}
-        self._runs_of_layers = 0
-        self._cut_runs = 0
-        self._pasts: dict[Site, int] = {}
         self._nodes: dict[Any, Origin] = {}
         self._modules: list[nn.Module] = []
         self._norm_inputs: dict[Site, Tensor] = {}
@@ -112,7 +106,7 @@ class Tracer(TorchFunctionMode):
         for site in self.sites.all:
             site.calls = 0
         for tensor in inputs:
-            self._keep(tensor, Origin(past=self._new_run(None)))
+            self._keep(tensor, Origin(past=self._ancestry.begin_run(None)))
         register = nn.modules.module
         self._hooks = [
             register.register_module_forward_pre_hook(self._module_begins),
@@ -125,18 +119,9 @@ class Tracer(TorchFunctionMode):
             origin = self._origin(tensor)
             if origin.site is not None:
                 origin.site.output = True
-        for bit in _bits(self._cut_runs):
-            site = self._runs[bit]
-            if site is not None:
-                site.cut = True
-        self._note_readers()
+        self._ancestry.mark_cut_sites()
+        self._ancestry.note_readers()
         self.abandon()
-
-    def _note_readers(self) -> None:
-        """Which layers see the values of one that no gradient has come back to: then something cut the graph."""
-        for site, runs in self._runs_of.items():
-            if not site.heard and site.readers is None:
-                site.readers = [other for other, past in self._pasts.items() if past & runs and other is not site]
 
     def abandon(self) -> None:
         for hook in self._hooks:
@@ -145,11 +130,7 @@ class Tracer(TorchFunctionMode):
         self._origins.clear()
         self._derived.clear()
         self._nodes.clear()
-        self._runs.clear()
-        self._run_pasts.clear()
-        self._runs_of.clear()
-        self._pasts.clear()
-        self._runs_of_layers = self._cut_runs = 0
+        self._ancestry.clear()
         self._modules.clear()
         self._norm_inputs.clear()
         self._composed.clear()
@@ -334,10 +315,10 @@ class Tracer(TorchFunctionMode):
             self.sites.runs(site)
             self._note_inputs(operation, site, data, past)
             if site.kind != "parameter" or operation.name in MATRIX_OPERATIONS:
-                past |= self._new_run(site, past)
+                past |= self._ancestry.begin_run(site, past)
         if operation.name in MATRIX_OPERATIONS and site.kind in ("other", "parameter"):
             site.kind = MATRIX_OPERATIONS[operation.name]
-        self._pasts[site] = self._pasts.get(site, 0) | past
+        self._ancestry.note_past(site, past)
         self._measure_output(site, output, past, continued)
         if not self.recomputing and not torch.is_grad_enabled():
             site.cut = True
@@ -358,14 +339,14 @@ class Tracer(TorchFunctionMode):
             if not _carries(tensor) and not operation.name.startswith("embedding"):
                 continue
             if not origin.past:
-                origin = Origin(past=self._new_run(None))
+                origin = Origin(past=self._ancestry.begin_run(None))
                 self._keep(tensor, origin)
             data.append((tensor, origin))
         return data
 
     def _note_inputs(self, operation: "_Operation", site: Site, data: list[tuple[Tensor, Origin]], past: int) -> None:
         """Where the layer reads from, and the signals on its input side."""
-        if past & self._runs_of.get(site, 0):
+        if self._ancestry.is_fed_by_itself(site, past):
             site.recurrent = True
         if not data or self.recomputing:
             return
@@ -379,7 +360,7 @@ class Tracer(TorchFunctionMode):
             origin.site.norm = origin.site.norm or site.name
         sink = self.sink
         assert sink is not None
-        if not past & self._runs_of_layers and measure.measurable(tensor) and sink.wants(Signal.INPUT):
+        if not self._ancestry.has_layers(past) and measure.measurable(tensor) and sink.wants(Signal.INPUT):
             sink.forward(site, Signal.INPUT, measure.row(tensor))
         if not sink.wants(Signal.INPUT_GRADIENT) or operation.name in SEQUENCES:
             return
@@ -530,7 +511,7 @@ class Tracer(TorchFunctionMode):
         if not isinstance(result, Tensor) or result.dim() < 2 or len(operation.tensors) < 2:
             return False
         first, second = operation.origins[:2]
-        branch = self._branch(first.past, second.past)
+        branch = self._ancestry.branch(first.past, second.past, module=self._module_name)
         if not branch:
             return False
         site = self.sites.sum_at(self._module_name, branch)
@@ -541,36 +522,11 @@ class Tracer(TorchFunctionMode):
         if not site.inputs:
             site.inputs = _names([first, second])
         self.sites.runs(site)
-        past |= self._new_run(site, past)
+        past |= self._ancestry.begin_run(site, past)
         self._measure_output(site, result, past, False)
         self._keep(result, Origin(site, "z", False, past))
         self._listen(site, result)
         return True
-
-    def _branch(self, first: int, second: int) -> list[Site]:
-        """Sites of the residual branch or branches between a fork and this sum; empty for any other addition.
-
-        Either one operand comes from the other (identity skip), or both come from one earlier layer (projection
-        skip). Layers that run again and again are the steps of a recurrence, not branches.
-        """
-        common, apart = first & second, first ^ second
-        if not common or not apart:
-            return []
-        identity = common in (first, second)
-        forked_at_layer = bool(common & self._runs_of_layers)
-        if not (identity or forked_at_layer) or apart.bit_count() > LONGEST_BRANCH:
-            return []
-        inside = f"{self._module_name}."
-        between = dict.fromkeys(
-            site
-            for bit in _bits(apart)
-            if (site := self._runs[bit]) is not None
-            # What does not come from the fork joins from elsewhere, as an encoder does through cross-attention.
-            and (self._run_pasts[bit] & common == common or (inside != "." and site.name.startswith(inside)))
-        )
-        if any(self._runs_of[site] & common for site in between):
-            return []
-        return list(between)
 
     # ------------------------------------------------------------------ origins
 
@@ -601,16 +557,7 @@ class Tracer(TorchFunctionMode):
 
     def _cut(self, origins: list[Origin]) -> None:
         for origin in origins:
-            self._cut_runs |= origin.past
-
-    def _new_run(self, site: Site | None, past: int = 0) -> int:
-        run = 1 << len(self._runs)
-        self._runs.append(site)
-        self._run_pasts.append(past)
-        if site is not None:
-            self._runs_of[site] = self._runs_of.get(site, 0) | run
-            self._runs_of_layers |= run
-        return run
+            self._ancestry.note_cut(origin.past)
 
     def _origin(self, tensor: Tensor) -> Origin:
         entry = self._origins.get(id(tensor))
@@ -740,13 +687,6 @@ def _leaves(result: Any) -> list[Tensor]:
     if isinstance(result, list | tuple):
         return [item for item in result if isinstance(item, Tensor)]
     return []
-
-
-def _bits(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 def _samples(tensor: Tensor) -> int:
