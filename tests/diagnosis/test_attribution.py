@@ -104,24 +104,85 @@ def test_a_norm_layer_and_the_weights_before_it_are_one_cause():
     assert "weight scale" not in names
 
 
-def test_a_residual_sum_is_one_part():
-    layers = [
-        Layer("stem", "linear", "Linear", fan_in=8, inputs=("",)),
-        Layer("a.fc", "linear", "Linear", fan_in=8, activation="relu", inputs=("stem",), branch="a.add"),
-        Layer("a.add", "sum", "add", inputs=("a.fc", "stem")),
-        Layer("b.fc", "linear", "Linear", fan_in=8, activation="relu", inputs=("a.add",), branch="b.add"),
-        Layer("b.add", "sum", "add", inputs=("b.fc", "a.add")),
-        Layer("head", "linear", "Linear", fan_in=8, inputs=("b.add",), output=True),
-    ]
-    run = make_run(
-        layers=layers,
+RESIDUAL = [
+    Layer("stem", "linear", "Linear", fan_in=8, inputs=("",)),
+    Layer("a.fc", "linear", "Linear", fan_in=8, activation="relu", inputs=("stem",), branch="a.add"),
+    Layer("a.add", "sum", "add", inputs=("a.fc", "stem")),
+    Layer("b.fc", "linear", "Linear", fan_in=8, activation="relu", inputs=("a.add",), branch="b.add"),
+    Layer("b.add", "sum", "add", inputs=("b.fc", "a.add")),
+    Layer("head", "linear", "Linear", fan_in=8, inputs=("b.add",), output=True),
+]
+
+
+def residual_run(**more):
+    return make_run(
+        layers=RESIDUAL,
         delta_rms=[4.0, 0.1, 2.0, 0.1, 1.0, 1.0],
         delta_count=64,
         input_gradient_rms=[np.nan, 4.0, np.nan, 2.0, np.nan, 1.0],
         input_gradient_count=64,
         weight_rms=0.3,
+        **more,
     )
-    gains = gains_of(run)
+
+
+def test_a_residual_sum_whose_branch_was_not_heard_is_one_part():
+    gains = gains_of(residual_run())
     assert [(gain.lower, gain.upper) for gain in gains] == [("stem", "a.add"), ("a.add", "b.add"), ("b.add", "head")]
     assert [part.kind for part in gains[0].parts] == [PartKind.RESIDUAL]
     assert gains[0].decades == pytest.approx(np.log10(2), abs=FLOAT64_ROUNDING)
+    assert not gains[0].branch
+
+
+def test_a_residual_sum_is_its_branch_and_how_that_is_aligned():
+    """Gain 2 with b = 1: 4 = 1 + 1 + 2ρ, so ρ = 1; with b = √3 and ρ = 0 the branch is all of it."""
+    nan = np.nan
+    gains = gains_of(
+        residual_run(
+            delta_branch_gain=[nan, nan, 1.0, nan, 3**0.5, nan],
+            delta_branch_cosine=[nan, nan, 1.0, nan, 0.0, nan],
+        )
+    )
+    parts = [{part.kind: part.decades for part in gain.parts} for gain in gains]
+    half = 0.5 * np.log10(2)
+    assert parts[0][PartKind.BRANCH] == pytest.approx(half, abs=FLOAT64_ROUNDING)
+    assert parts[0][PartKind.BRANCH_ALIGNMENT] == pytest.approx(half, abs=FLOAT64_ROUNDING)
+    assert parts[1][PartKind.BRANCH] == pytest.approx(2 * half, abs=FLOAT64_ROUNDING)
+    assert parts[1][PartKind.BRANCH_ALIGNMENT] == pytest.approx(0.0, abs=FLOAT64_ROUNDING)
+    assert parts[1][PartKind.RESIDUAL] == pytest.approx(0.0, abs=FLOAT64_ROUNDING)
+    assert sum(part.decades for part in gains[1].branch) == pytest.approx(0.5 * np.log10(3), abs=FLOAT64_ROUNDING)
+    words = {found.name: found.words for found in causes_of(gains, residual_run().architecture)}
+    assert "a branch gives back 1.3 of what the skip does" in words["residual branch"]
+
+
+@pytest.mark.parametrize(("mean", "std", "told"), [(0.0, 8.0, "z spread too wide"), (6.0, 0.5, "z shifted")])
+def test_saturation_by_spread_is_told_from_saturation_by_shift(mean, std, told):
+    z = mean + std * np.random.default_rng(0).standard_normal(100_000)
+    rms_slope = float(np.sqrt(np.mean((1 - np.tanh(z) ** 2) ** 2)))
+    layers = [
+        Layer(name, "linear", "Linear", fan_in=4, activation="tanh", inputs=(before,))
+        for before, name in (("", "fc1"), ("fc1", "fc2"))
+    ]
+    run = make_run(
+        layers=layers,
+        delta_rms=[rms_slope, 1.0],
+        delta_count=100,
+        activation_gradient_rms=1.0,
+        activation_gradient_count=100,
+        input_gradient_rms=1.0,
+        input_gradient_count=100,
+        weight_rms=0.5,
+        slope_rms=rms_slope,
+        pre_activation_mean=float(z.mean()),
+        pre_activation_std=float(z.std()),
+    )
+    (gain,) = gains_of(run)
+    parts = {part.kind: part.decades for part in gain.parts}
+    main, other = (PartKind.SPREAD, PartKind.SHIFT) if std > mean else (PartKind.SHIFT, PartKind.SPREAD)
+    sampling_error = 0.02
+    assert parts[main] == pytest.approx(np.log10(rms_slope), abs=0.1)
+    assert abs(parts[other]) < 0.1
+    assert abs(parts[PartKind.OPERATING_SLOPE]) < sampling_error
+    (saturation,) = [found for found in causes_of([gain], run.architecture) if found.name == "saturation of tanh"]
+    assert told in saturation.words
+    assert saturation.decades == pytest.approx(np.log10(rms_slope), abs=1e-5)

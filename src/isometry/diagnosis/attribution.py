@@ -11,7 +11,13 @@ From one place on the trunk to the one before it, δ passes the weights, whateve
 Each factor is a ratio of two recorded numbers, so the product telescopes whatever the network is. The slope is split
 once more: into the slope that φ has at rest, which is |φ′(0)| for two-sided units and rms φ′ under N(0, 1) for
 one-sided ones, and what the distribution of z makes of it. So sigmoid's quarter slope is told apart from saturation.
-A norm layer or a residual sum is one factor of its own. What a run did not record is left in one part, unsplit.
+For two-sided units the latter is what z ~ N(0, v) makes of it (spread), what z ~ N(m, v) makes of it on top (shift),
+and the rest, with the measured mean m and variance v of z. A norm layer is one factor of its own. At a sum x + f(x)
+
+    ‖∂L/∂x‖² / ‖δ‖²  =  1 + b² + 2 b ρ             b what f gives back, ρ its cosine with δ
+
+is split into the branch, 1 + b², and its alignment; b is split in turn along the branch, as above. What a run did not
+record is left in one part, unsplit.
 """
 
 from collections.abc import Iterable
@@ -25,8 +31,9 @@ from isometry.diagnosis import limits, words
 from isometry.diagnosis.finding import Cause
 from isometry.diagnosis.trunk import Trunk, column, norm_decades
 from isometry.history.run import Run
-from isometry.network.architecture import Architecture, Layer
+from isometry.network.architecture import Architecture
 from isometry.network.signals import Signal
+from isometry.statistics.saturation import SLOPES, slope
 
 __all__ = ["RESTING_SLOPE", "TWO_SIDED", "Gain", "Part", "PartKind", "attribute", "causes_of"]
 
@@ -69,9 +76,13 @@ class PartKind(StrEnum):
     WEIGHT_SCALE = "weight scale"
     WEIGHT_ALIGNMENT = "weight alignment"
     RESTING_SLOPE = "slope at rest"
+    SPREAD = "spread of z"
+    SHIFT = "shift of z"
     OPERATING_SLOPE = "slope at work"
     SLOPE_ALIGNMENT = "slope alignment"
     NORM = "normalisation"
+    BRANCH = "residual branch"
+    BRANCH_ALIGNMENT = "branch alignment"
     RESIDUAL = "residual sum"
     INSIDE = "inside"
     BETWEEN = "between"
@@ -96,6 +107,8 @@ class Gain:
     decades: float
     parts: tuple[Part, ...]
     """Sum to ``decades``."""
+    branch: tuple[Part, ...] = ()
+    """Sum to log10 b of the residual branch within the stretch, where there is one that could be followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,15 @@ class _Measured:
     input_gradient: Array
     slope: Array
     weight: Array
+    z_mean: Array
+    """of z itself, no logarithm"""
+    z_std: Array
+    branch: Array
+    """log10 b of a residual sum's branch"""
+    with_branch: Array
+    """½ log10(1 + b²)"""
+    at_fork: Array
+    """½ log10(1 + b² + 2bρ)"""
 
 
 def attribute(run: Run, trunk: Trunk, *, rows: NDArray[np.int64]) -> tuple[Gain, ...]:
@@ -129,6 +151,7 @@ def attribute(run: Run, trunk: Trunk, *, rows: NDArray[np.int64]) -> tuple[Gain,
                 upper=architecture.layers[trunk.layers[place + 1]].name,
                 decades=float(total),
                 parts=tuple(_settled(_waypoints(architecture, measured, stretch))),
+                branch=tuple(_settled(_branch_waypoints(architecture, measured, stretch))),
             )
         )
     return tuple(gains)
@@ -142,24 +165,30 @@ def _measured(run: Run, rows: NDArray[np.int64]) -> _Measured:
         # A row that misses one of the numbers would make the means of logs disagree, so all rows must have it.
         return np.where(everywhere == len(values), total / max(len(values), 1), np.nan)
 
-    def recorded(signal: Signal) -> Array:
+    def values(signal: Signal, statistic: str) -> Array:
+        if (signal, statistic) not in run.history:
+            return np.full((len(rows), len(run.architecture)), np.nan)
+        return column(run, signal, statistic, rows=rows)
+
+    def norm(signal: Signal) -> Array:
         if (signal, "rms") not in run.history or (signal, "count") not in run.history:
             return np.full(len(run.architecture), np.nan)
         return mean_log(norm_decades(run, signal, rows=rows))
 
-    def scale(signal: Signal) -> Array:
-        if (signal, "rms") not in run.history:
-            return np.full(len(run.architecture), np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return mean_log(np.log10(column(run, signal, "rms", rows=rows)))
-
-    return _Measured(
-        delta=recorded(Signal.DELTA),
-        epsilon=recorded(Signal.ACTIVATION_GRADIENT),
-        input_gradient=recorded(Signal.INPUT_GRADIENT),
-        slope=scale(Signal.SLOPE),
-        weight=scale(Signal.WEIGHT),
-    )
+    b, cosine = values(Signal.DELTA, "branch_gain"), values(Signal.DELTA, "branch_cosine")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _Measured(
+            delta=norm(Signal.DELTA),
+            epsilon=norm(Signal.ACTIVATION_GRADIENT),
+            input_gradient=norm(Signal.INPUT_GRADIENT),
+            slope=mean_log(np.log10(values(Signal.SLOPE, "rms"))),
+            weight=mean_log(np.log10(values(Signal.WEIGHT, "rms"))),
+            z_mean=values(Signal.PRE_ACTIVATION, "mean").mean(axis=0),
+            z_std=values(Signal.PRE_ACTIVATION, "std").mean(axis=0),
+            branch=mean_log(np.log10(b)),
+            with_branch=mean_log(0.5 * np.log10(1 + b**2)),
+            at_fork=mean_log(0.5 * np.log10(1 + b**2 + 2 * b * cosine)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +207,63 @@ def _waypoints(architecture: Architecture, measured: _Measured, stretch: tuple[i
     for above, below in zip(stretch[:0:-1], stretch[-2::-1], strict=True):
         name = architecture.layers[above].name
         if architecture.layers[above].kind == "sum":
+            points += _through_sum(measured, above, name)
             points.append(_Waypoint(_at_output(architecture, measured, lower), PartKind.RESIDUAL, name))
             return points + _through_slope(architecture, measured, lower)
         points += _through_layer(architecture, measured, above)
         points.append(_Waypoint(_at_output(architecture, measured, below), PartKind.BETWEEN, name))
         points += _through_slope(architecture, measured, below)
     return points
+
+
+def _through_sum(measured: _Measured, position: int, name: str) -> list[_Waypoint]:
+    """From δ of a sum x + f(x) to the gradient at x; nothing where the sum does not add x itself."""
+    if not np.isfinite(measured.at_fork[position]):
+        return []
+    delta = float(measured.delta[position])
+    return [
+        _Waypoint(delta + float(measured.with_branch[position]), PartKind.BRANCH, name),
+        _Waypoint(delta + float(measured.at_fork[position]), PartKind.BRANCH_ALIGNMENT, name),
+    ]
+
+
+def _branch_waypoints(architecture: Architecture, measured: _Measured, stretch: tuple[int, ...]) -> list[_Waypoint]:
+    """From δ of a sum x + f(x) through the layers of f to what comes back at x; log10 b in all."""
+    sums = [position for position in stretch[1:] if architecture.layers[position].kind == "sum"]
+    if not sums or not np.isfinite(measured.branch[sums[-1]]):
+        return [_Waypoint(0.0, PartKind.UNSPLIT, "")]
+    top = sums[-1]
+    chain = _chain_of_branch(architecture, top)
+    points = [_Waypoint(float(measured.delta[top]), PartKind.UNSPLIT, architecture.layers[top].name)]
+    before = architecture.layers[top].name
+    for place, position in enumerate(chain):
+        points.append(_Waypoint(_at_output(architecture, measured, position), PartKind.BETWEEN, before))
+        points += _through_slope(architecture, measured, position)
+        through = _through_layer(architecture, measured, position)
+        last = place == len(chain) - 1  # its input is x, where the gradient of the skip is heard as well
+        points += through[:-1] if last else through
+        before = architecture.layers[position].name
+        if last:
+            end = float(measured.delta[top]) + float(measured.branch[top])
+            points.append(_Waypoint(end, through[-1].kind, before))
+    return points if chain else [_Waypoint(0.0, PartKind.UNSPLIT, "")]
+
+
+def _chain_of_branch(architecture: Architecture, top: int) -> list[int]:
+    """The layers of a sum's branch from the sum down to the fork, where one follows the other; else none."""
+    name = architecture.layers[top].name
+    inside = {position for position, layer in enumerate(architecture) if layer.branch == name and layer.calls > 0}
+    chain: list[int] = []
+    sources = architecture.layers[top].inputs
+    while True:
+        below = [architecture.index(source) for source in sources if source in architecture]
+        below = [position for position in below if position in inside and position not in chain]
+        if len(below) > 1:
+            return []
+        if not below:
+            return chain if len(chain) == len(inside) else []
+        chain += below
+        sources = architecture.layers[below[0]].inputs
 
 
 def _at_output(architecture: Architecture, measured: _Measured, position: int) -> float:
@@ -212,13 +292,32 @@ def _through_slope(architecture: Architecture, measured: _Measured, position: in
     layer = architecture.layers[position]
     if layer.activation is None:
         return []
-    epsilon, slope = float(measured.epsilon[position]), float(measured.slope[position])
+    epsilon = float(measured.epsilon[position])
     resting = np.log10(RESTING_SLOPE[layer.activation]) if layer.activation in RESTING_SLOPE else 0.0
+    points = [_Waypoint(epsilon + resting, PartKind.RESTING_SLOPE, layer.name)]
+    mean, std = float(measured.z_mean[position]), float(measured.z_std[position])
+    if layer.activation in TWO_SIDED and layer.activation in SLOPES and np.isfinite(mean) and np.isfinite(std):
+        points += [
+            _Waypoint(epsilon + _normal_slope(layer.activation, 0.0, std), PartKind.SPREAD, layer.name),
+            _Waypoint(epsilon + _normal_slope(layer.activation, mean, std), PartKind.SHIFT, layer.name),
+        ]
     return [
-        _Waypoint(epsilon + resting, PartKind.RESTING_SLOPE, layer.name),
-        _Waypoint(epsilon + slope, PartKind.OPERATING_SLOPE, layer.name),
+        *points,
+        _Waypoint(epsilon + float(measured.slope[position]), PartKind.OPERATING_SLOPE, layer.name),
         _Waypoint(float(measured.delta[position]), PartKind.SLOPE_ALIGNMENT, layer.name),
     ]
+
+
+NORMAL = (np.arange(-1600, 1600) + 0.5) * 5e-3
+"""Midpoints over ±8 standard deviations: hardtanh's kinks cost 1e-3 decades at worst."""
+
+
+def _normal_slope(activation: str, mean: float, std: float) -> float:
+    """log10 of rms φ′(z) for z ~ N(mean, std²)."""
+    density = np.exp(-0.5 * NORMAL**2)
+    squares = slope(activation, mean + std * NORMAL) ** 2
+    with np.errstate(divide="ignore"):
+        return float(0.5 * np.log10(np.sum(density * squares) / np.sum(density)))
 
 
 def _settled(points: list[_Waypoint]) -> Iterable[Part]:
@@ -237,53 +336,68 @@ def causes_of(gains: Iterable[Gain], architecture: Architecture) -> tuple[Cause,
 
     Only the product of weight scale and resting slope is physical for one-sided units, whose weights are drawn larger
     to make up for the half that is off; there both count as weight scale. Where a norm layer follows the weights their
-    scale cancels in it; there weights and norm are one cause. Parts that are exactly nothing are left out.
+    scale cancels in it; there weights and norm are one cause. Parts that are nothing but rounding are left out.
     """
-    decades: dict[tuple[str, str], float] = {}
-    layers: dict[tuple[str, str], list[str]] = {}
-    for gain in gains:
-        for part in gain.parts:
-            key = _cause(part, gain, architecture)
-            decades[key] = decades.get(key, 0.0) + part.decades
-            layers.setdefault(key, []).append(part.layer)
-    order = sorted((key for key in decades if decades[key]), key=lambda key: -abs(decades[key]))
+    gains = list(gains)
+    together = _together([(part, gain.parts) for gain in gains for part in gain.parts], architecture)
+    branches = [gain.branch for gain in gains if gain.branch]
     found = []
-    for kind, activation in order:
-        names = tuple(dict.fromkeys(layers[kind, activation]))
-        amount = decades[kind, activation]
-        name = f"{kind} of {activation}" if activation else kind
-        sentence = _words(kind, activation, decades=amount, layers=[architecture[layer] for layer in names])
-        found.append(Cause(name, round(amount, 6), sentence, names))
+    for (kind, activation), parts in sorted(together.items(), key=lambda item: -abs(_total(item[1]))):
+        amount = round(_total(parts), 6)
+        if amount:
+            name = f"{kind} of {activation}" if activation else kind
+            sentence = _words(kind, activation, parts, architecture)
+            if kind == PartKind.BRANCH:
+                sentence += _words_inside(branches, architecture)
+            found.append(Cause(name, amount, sentence, tuple(dict.fromkeys(part.layer for part in parts))))
     return tuple(found)
 
 
-def _cause(part: Part, gain: Gain, architecture: Architecture) -> tuple[str, str]:
+Kind = tuple[str, str]
+"""A cause and, where it depends on it, the activation."""
+
+
+def _together(parts: Iterable[tuple[Part, tuple[Part, ...]]], architecture: Architecture) -> dict[Kind, list[Part]]:
+    """Parts by their cause; each comes with its companions of the same stretch."""
+    together: dict[Kind, list[Part]] = {}
+    for part, companions in parts:
+        together.setdefault(_cause(part, companions, architecture), []).append(part)
+    return together
+
+
+def _total(parts: Iterable[Part]) -> float:
+    return float(sum(part.decades for part in parts))
+
+
+def _cause(part: Part, companions: tuple[Part, ...], architecture: Architecture) -> Kind:
     activation = architecture[part.layer].activation or ""
     match part.kind:
         case PartKind.RESTING_SLOPE if activation in TWO_SIDED:
             return "slope", activation
         case PartKind.RESTING_SLOPE:
-            return _scale_cause(gain, architecture), ""
-        case PartKind.OPERATING_SLOPE if activation in TWO_SIDED:
+            return _scale_cause(companions), ""
+        case PartKind.SPREAD | PartKind.SHIFT | PartKind.OPERATING_SLOPE if activation in TWO_SIDED:
             return "saturation", activation
         case PartKind.OPERATING_SLOPE:
             return "operating point", activation
         case PartKind.WEIGHT_SCALE | PartKind.NORM:
-            return _scale_cause(gain, architecture), ""
+            return _scale_cause(companions), ""
         case _:
             return str(part.kind), ""
 
 
-def _scale_cause(gain: Gain, architecture: Architecture) -> str:
-    normed = any(part.kind == PartKind.NORM for part in gain.parts)
+def _scale_cause(companions: tuple[Part, ...]) -> str:
+    normed = any(part.kind == PartKind.NORM for part in companions)
     return "weights and normalisation" if normed else str(PartKind.WEIGHT_SCALE)
 
 
 FRACTIONS = {"sigmoid": "quarter", "hardsigmoid": "sixth"}
 
 
-def _words(kind: str, activation: str, *, decades: float, layers: list[Layer]) -> str:
-    amount = f"{decades:+.1f} decades".replace("-", "−")
+def _words(kind: str, activation: str, parts: list[Part], architecture: Architecture) -> str:
+    decades = _total(parts)
+    amount = _amount(decades)
+    layers = [architecture[name] for name in dict.fromkeys(part.layer for part in parts)]
     count = len(layers)
     match kind:
         case "slope":
@@ -291,7 +405,7 @@ def _words(kind: str, activation: str, *, decades: float, layers: list[Layer]) -
             steepest = f"the {part} slope of {activation}" if part else f"the slope of {activation} at rest"
             return f"{amount}: {steepest}, {count} times; even where it is steepest δ shrinks"
         case "saturation" if decades < -limits.FLAT.value * count:
-            return f"{amount}: saturation of {activation}, z far from where it is steep"
+            return f"{amount}: saturation of {activation}, {_spread_or_shift(parts)}"
         case "saturation":
             return f"{amount}: the spread of z over {activation}, away from its steepest point; it is not saturated"
         case "operating point":
@@ -304,6 +418,11 @@ def _words(kind: str, activation: str, *, decades: float, layers: list[Layer]) -
             return f"{amount}: δ lies in directions that the weights {'shrink' if decades < 0 else 'stretch'}"
         case "slope alignment":
             return f"{amount}: the gradient is large where φ is {'flat' if decades < 0 else 'steep'}"
+        case "residual branch":
+            return f"{amount}: what {_plural(count, 'residual branch', 'residual branches')} adds to the skip"
+        case "branch alignment":
+            direction = "against" if decades < 0 else "along"
+            return f"{amount}: residual branches give back δ that points {direction} that of the skip"
         case "residual sum":
             return f"{amount}: residual sums"
         case "inside":
@@ -312,3 +431,46 @@ def _words(kind: str, activation: str, *, decades: float, layers: list[Layer]) -
             return f"{amount}: between layers (pooling, dropout, other readers of the same signal)"
         case _:
             return f"{amount}: not recorded apart"
+
+
+def _amount(decades: float) -> str:
+    return f"{decades:+.1f} decades".replace("-", "−")
+
+
+def _plural(count: int, one: str, several: str) -> str:
+    return f"the {one}" if count == 1 else f"each of {count} {several}"
+
+
+def _spread_or_shift(parts: list[Part]) -> str:
+    """How z came to lie where φ is flat."""
+    spread = _total(part for part in parts if part.kind == PartKind.SPREAD)
+    shift = _total(part for part in parts if part.kind == PartKind.SHIFT)
+    if not spread and not shift:
+        return "z far from where it is steep"
+    if spread <= shift:
+        return "z spread too wide" + (f", and {_amount(shift)} by its shift" if shift < LEAST_TOLD * spread else "")
+    return "z shifted to one side" + (f", and {_amount(spread)} by its spread" if spread < LEAST_TOLD * shift else "")
+
+
+def _words_inside(branches: list[tuple[Part, ...]], architecture: Architecture) -> str:
+    """How much a branch gives back, and the causes of that, the largest first; geometric means over the branches."""
+    if not branches:
+        return ""
+    together = _together([(part, branch) for branch in branches for part in branch], architecture)
+    means = {key: _total(parts) / len(branches) for key, parts in together.items()}
+    named = [
+        f"{kind} of {activation} {_amount(means[kind, activation])}"
+        if activation
+        else f"{kind} {_amount(means[kind, ''])}"
+        for kind, activation in sorted(means, key=lambda key: -abs(means[key]))[:CAUSES_OF_BRANCH]
+        if abs(means[kind, activation]) >= SHOWN
+    ]
+    size = f"; a branch gives back {10 ** sum(means.values()):.2g} of what the skip does"
+    return f"{size}: {', '.join(named)}" if named else size
+
+
+LEAST_TOLD = 0.1
+"""Share of the main cause from which on a second one is told."""
+CAUSES_OF_BRANCH = 3
+SHOWN = 0.05
+"""Less would be written as 0.0 decades."""

@@ -564,3 +564,41 @@ def test_a_second_model_is_looked_at_from_its_first_steps_on(tmp_path: Path) -> 
     heard = run.history[Signal.DELTA, "rms"][:, run.architecture.index("second.0")] > 0
     assert heard.sum() >= 3
     assert not run.history.events("no_gradient") or not run.history.events("no_gradient")[-1]["parameters"]
+
+
+class Branching(nn.Module):
+    """Three residual sums x + f(x) of ever stronger branches, and one whose skip is projected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(6, 6)
+        self.branches = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+        self.skip, self.last = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        self.forks = []
+        for scale, branch in enumerate(self.branches):
+            self.forks.append(x)
+            x = x + (scale + 1.0) * torch.tanh(branch(x))
+        return self.skip(x) + self.last(x)
+
+
+def test_what_comes_back_through_a_residual_branch_is_told_from_the_skip(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Branching()
+    inputs = torch.randn(9, 6)
+    run = ordinary(model, tmp_path / "run", inputs, lambda out: out.square().sum(), steps=1, rate=0.0)
+    names = [layer.name for layer in run.architecture if layer.kind == "sum"]
+    gains = [run.history[Signal.DELTA, "branch_gain"][0, run.architecture.index(name)] for name in names]
+    cosines = [run.history[Signal.DELTA, "branch_cosine"][0, run.architecture.index(name)] for name in names]
+    assert len(names) == 4
+    out = model(inputs).square().sum()
+    ends = torch.autograd.grad(out, [model.forks[1], model.forks[2]], retain_graph=True)
+    starts = torch.autograd.grad(out, [model.forks[0], model.forks[1]])
+    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        back = start - end
+        assert gains[place] == pytest.approx(float(back.norm() / end.norm()), rel=1e-5)
+        assert cosines[place] == pytest.approx(float(F.cosine_similarity(back.ravel(), end.ravel(), dim=0)), abs=1e-5)
+    assert np.isfinite(gains[2])
+    assert np.isnan(gains[3])  # neither operand is the fork itself

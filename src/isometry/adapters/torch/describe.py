@@ -75,5 +75,8 @@ class _Unmeasured:
     def backward(self, site: Site, signal: Signal, call: int) -> Callable[[Tensor], None]:
         return lambda gradient: None
 
+    def branch_gain(self, site: Site) -> tuple[Callable[[Tensor], None], Callable[[Tensor], None]]:
+        return lambda gradient: None, lambda gradient: None
+
     def failed(self, fault: Exception) -> None:
         raise fault

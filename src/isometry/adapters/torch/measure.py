@@ -20,6 +20,7 @@ __all__ = [
     "greatest_per_unit",
     "magnitudes",
     "measurable",
+    "rest",
     "row",
     "row_of_step_slope",
     "rows_to_host",
@@ -61,8 +62,7 @@ def row(tensor: Tensor) -> Row:
         tensor = tensor.to_local()
     if tensor.layout is torch.sparse_coo:
         return _row_of_sparse(tensor)
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
+    tensor = _real(tensor)
     if tensor.numel() == 0:
         return EMPTY
     flat = tensor.reshape(-1)
@@ -176,6 +176,42 @@ def spread(tensor: Tensor) -> float | Tensor:
             return math.sqrt(left / values.numel())
         return float((values - mean).square_().mean().sqrt())
     return (values - mean).square_().mean().sqrt()
+
+
+def rest(whole: Tensor, part: Tensor) -> tuple[float | Tensor, float | Tensor]:
+    """How large whole − part is against part, and the cosine between the two; both tensors of one shape.
+
+    Returns:
+        ‖whole − part‖ / ‖part‖ and cos(whole − part, part). NaN where ``part`` is zero or either is not finite; a
+        cosine of 0 where nothing is left.
+    """
+    whole, part = (_real(tensor.detach()).reshape(-1) for tensor in (whole, part))
+    if part.device.type == "cpu":
+        left = squares = product = 0.0
+        for (piece, values), other in zip(_in_double(part), whole.split(BLOCK), strict=True):
+            squares += torch.dot(values, values).item()
+            difference = torch.sub(other.double(), piece)
+            product += torch.dot(difference, values).item()
+            left += torch.dot(difference, difference).item()
+        if SAFE_SQUARES[0] < squares < SAFE_SQUARES[1] and left < SAFE_SQUARES[1]:
+            return math.sqrt(left / squares), product / math.sqrt(left * squares) if left else 0.0
+    gain, cosine = _rest_on_device(whole, part)
+    return (gain.item(), cosine.item()) if gain.device.type == "cpu" else (gain, cosine)
+
+
+def _rest_on_device(whole: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+    wide = torch.float32 if part.device.type == "mps" else torch.float64
+    scale = part.abs().max().to(wide)
+    known, difference = part.to(wide) / scale, (whole.to(wide) - part.to(wide)) / scale
+    squares, left = known.square().sum(), difference.square().sum()
+    gain = (left / squares).sqrt()
+    cosine = torch.where(left > 0, (difference * known).sum() / (left * squares).sqrt(), 0.0)
+    finite = torch.isfinite(gain)
+    return torch.where(finite, gain, float("nan")), torch.where(finite, cosine, float("nan"))
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def row_of_step_slope(activation: Row) -> Row:

@@ -23,6 +23,8 @@ EXTRAS = (
     (Signal.ACTIVATION, "units"),
     (Signal.ACTIVATION, "seen"),
     (Signal.UPDATE, "applied"),
+    (Signal.DELTA, "branch_gain"),
+    (Signal.DELTA, "branch_cosine"),
 )
 COLUMNS: tuple[tuple[Signal, str], ...] = tuple((signal, moment) for signal in Signal for moment in MOMENTS) + EXTRAS
 FORWARD = frozenset({Signal.INPUT, Signal.PRE_ACTIVATION, Signal.ACTIVATION, Signal.SLOPE})
@@ -141,6 +143,29 @@ class Recording:
             self.seconds += perf_counter() - started
 
         return heard
+
+    def branch_gain(self, site: Site) -> tuple[Callable[[Tensor], None], Callable[[Tensor], None]]:
+        """Tensor hooks for y = x + f(x): the first keeps ∂L/∂y until the second has measured ∂L/∂x − ∂L/∂y."""
+        passed = self.passes
+        at_sum: list[Tensor] = []
+
+        def keep(gradient: Tensor) -> None:
+            if self.open and self.in_backward and measure.measurable(gradient):
+                at_sum.append(gradient.detach())
+
+        def compare(gradient: Tensor) -> None:
+            if not self.open or not at_sum:
+                return
+            started = perf_counter()
+            try:
+                gain, cosine = measure.rest(gradient, at_sum.pop())
+                self.extras.append((passed, site, Signal.DELTA, "branch_gain", gain))
+                self.extras.append((passed, site, Signal.DELTA, "branch_cosine", cosine))
+            except Exception as fault:  # noqa: BLE001  promise: watching never stops training
+                self.failed(fault)
+            self.seconds += perf_counter() - started
+
+        return keep, compare
 
     # -------------------------------------------------- what an optimiser reports
 

@@ -50,6 +50,7 @@ class Sink(Protocol):
     def active(self, site: Site, units: Tensor, samples: int) -> None: ...
     def through_time(self, site: Site, rms: Tensor) -> None: ...
     def backward(self, site: Site, signal: Signal, call: int) -> Callable[[Tensor], None]: ...
+    def branch_gain(self, site: Site) -> tuple[Callable[[Tensor], None], Callable[[Tensor], None]]: ...
     def same(self, site: Site, signal: Signal, other: Site, other_signal: Signal) -> None: ...
     def failed(self, fault: Exception) -> None: ...
     def wants(self, signal: Signal) -> bool: ...
@@ -526,7 +527,22 @@ class Tracer(TorchFunctionMode):
         self._measure_output(site, result, past, False)
         self._keep(result, Origin(site, "z", False, past))
         self._listen(site, result)
+        self._listen_at_fork(operation, site, result)
         return True
+
+    def _listen_at_fork(self, operation: "_Operation", site: Site, result: Tensor) -> None:
+        """Where x + f(x) adds x itself, ∂L/∂x less δ of the sum is what came back through f."""
+        sink, (first, second) = self.sink, operation.origins[:2]
+        assert sink is not None
+        shared = first.past & second.past
+        if first.past == second.past or shared not in (first.past, second.past) or not sink.wants(Signal.DELTA):
+            return
+        fork = operation.tensors[0 if first.past == shared else 1]
+        if fork is result or not fork.requires_grad or fork.is_leaf or fork.shape != result.shape:
+            return
+        at_sum, at_fork = sink.branch_gain(site)
+        result.register_hook(at_sum)
+        fork.register_hook(at_fork)
 
     # ------------------------------------------------------------------ origins
 

@@ -23,9 +23,13 @@ GROUPS = {
     PartKind.WEIGHT_SCALE: "weights and norms",
     PartKind.NORM: "weights and norms",
     PartKind.RESTING_SLOPE: "slope of φ at rest",
+    PartKind.SPREAD: "place of z on φ",
+    PartKind.SHIFT: "place of z on φ",
     PartKind.OPERATING_SLOPE: "place of z on φ",
     PartKind.WEIGHT_ALIGNMENT: "alignment",
     PartKind.SLOPE_ALIGNMENT: "alignment",
+    PartKind.BRANCH: "residual sums",
+    PartKind.BRANCH_ALIGNMENT: "residual sums",
     PartKind.RESIDUAL: "residual sums",
 }
 NOTABLE = 0.2
