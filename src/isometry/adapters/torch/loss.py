@@ -1,5 +1,6 @@
 """What can be read off the graph behind a loss: its kind, its targets, and where it stopped being finite."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isometry.adapters.torch import measure
-from isometry.network.signals import MOMENTS
+from isometry.adapters.torch.singular import fault_of, operation, saved, slope_fault_of, without_slope_somewhere
+from isometry.network.signals import MOMENTS, Signal
 
-__all__ = ["Suspect", "describe_loss", "where_not_finite"]
+__all__ = ["Suspect", "describe_loss", "where_not_finite", "where_slope_not_finite"]
 
 KINDS = {
     "NllLossBackward0": "cross_entropy",
@@ -34,6 +36,8 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 LOOK_AT_MOST = 64
 """Nodes behind the loss in which its kind is looked for."""
 WALK_AT_MOST = 100_000
+ASK_AT_MOST = 256
+"""Nodes behind a finite loss that are asked, in a recorded step, whether their gradient will be finite."""
 
 
 def describe_loss(loss: Tensor) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
 
 
 def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
-    outputs, targets = _saved(node, "_saved_self"), _saved(node, "_saved_target")
+    outputs, targets = saved(node, "self"), saved(node, "target")
     classes, value = None, _own_value(name, outputs, targets)
     if name.startswith("NllLoss") and outputs is not None and outputs.dim() >= 1:
         classes = int(outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0])
@@ -105,13 +109,50 @@ class Suspect:
     layer: str
     """The last layer on the way to the fault; empty before the first."""
     operation: str
-    """Name of the operation whose input or result is the first that is not finite."""
+    """Name of the operation whose input or result is the first that is not finite: ``log``, ``div``."""
     weight: bool
     """The layer's own weight is not finite."""
+    fault: str = ""
+    """What the operation did to operands that were finite: ``logarithm of zero``; empty where that is not known."""
+    forward: bool = True
+    """False where the value is finite and only the gradient that is sent back is not."""
+    risky: tuple[str, ...] = ()
+    """Where a weight is lost: operations behind the loss from which a gradient that is not finite may have come."""
+    behind_layers: bool = False
+    """It stands behind the last layer: in what is computed from the network's output, the loss."""
+
+    @property
+    def words(self) -> str:
+        """What was seen and where, as a sentence without its full stop."""
+        if self.weight:
+            return f"the weight of {self.layer} is not finite"
+        if self.behind_layers:
+            place = f"between {self.layer} and the loss" if self.layer else "in the loss"
+        else:
+            place = f"after {self.layer}" if self.layer else "before the first layer"
+        if self.fault:
+            return f"{self.fault}, at {self.operation} {place}"
+        return f"first seen at {self.operation} {place}"
+
+    def as_event(self) -> dict[str, Any]:
+        """The fields of a run's event."""
+        signal = None if self.behind_layers else str(Signal.WEIGHT if self.weight else Signal.PRE_ACTIVATION)
+        direction = "weight" if self.weight else "loss" if self.behind_layers else "forward"
+        return {
+            "direction": direction,
+            "layer": self.layer,
+            "signal": signal,
+            "words": self.words,
+            "fault": self.words if self.fault else "",
+            "risky": list(self.risky),
+        }
 
 
+@torch.no_grad()
 def where_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | None:
     """Walk the graph behind a non-finite loss, earliest operation first, to the first value that is not finite.
+
+    Weights come before everything: where one of them is lost, so is all that is computed with it.
 
     It costs nothing until it is needed, for it reads what autograd keeps for the backward pass anyway. So it must run
     before that pass frees it.
@@ -123,31 +164,65 @@ def where_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | None:
     Returns:
         None where no saved tensor shows the fault (an operation that saves nothing made it).
     """
-    nodes = _graph(loss)
+    nodes = sorted(_graph(loss, WALK_AT_MOST), key=_age)
+    owners = [_layer_of(node, names) for node in nodes]
+    for node, owner in zip(nodes, owners, strict=True):
+        if any(id(variable) in names and _is_lost(variable) for variable in _variables(node)):
+            return Suspect(owner, operation(node), weight=True, risky=tuple(without_slope_somewhere(nodes)))
+    last = max((place for place, owner in enumerate(owners) if owner), default=-1)
     layer = ""
-    for node in sorted(nodes, key=_age):
-        owner = _layer_of(node, names)
-        if owner:
-            layer = owner
-        for name in dir(node):
-            if not name.startswith("_saved_"):
-                continue
-            value = _saved(node, name)
-            if value is not None and measure.measurable(value) and not bool(torch.isfinite(value).all()):
-                weight = any(value is variable for variable in _variables(node)) or id(value) in names
-                return Suspect(layer, node.name(), weight)
+    for place, node in enumerate(nodes):
+        layer = owners[place] or layer
+        fault = fault_of(node)
+        if fault is not None or any(map(_is_lost, _kept_by(node))):
+            weight = fault is None and any(id(value) in names and _is_lost(value) for value in _kept_by(node))
+            return Suspect(layer, operation(node), weight, fault or "", behind_layers=place > last)
     return None
 
 
-def _graph(loss: Tensor) -> list[Any]:
-    stack: list[Any] = [loss.grad_fn]
+@torch.no_grad()
+def where_slope_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | None:
+    """The operation behind a finite loss whose gradient will not be finite: ``sqrt`` at 0, a masked ``log`` of 0.
+
+    The last one if there are several. No more than the operations nearest to the loss are looked at, for this runs in
+    healthy steps too.
+
+    Args:
+        loss: the loss, its graph still whole.
+        names: layer of each parameter, by ``id``.
+    """
+    nodes = sorted(_graph(loss, ASK_AT_MOST), key=_age)
+    owners = [_layer_of(node, names) for node in nodes]
+    last = max((place for place, owner in enumerate(owners) if owner), default=-1)
+    for place in reversed(range(len(nodes))):
+        fault = slope_fault_of(nodes[place])
+        if fault is not None:
+            layer = next((owner for owner in reversed(owners[: place + 1]) if owner), "")
+            return Suspect(
+                layer, operation(nodes[place]), weight=False, fault=fault, forward=False, behind_layers=place > last
+            )
+    return None
+
+
+def _kept_by(node: Any) -> list[Tensor]:
+    kept = (saved(node, name.removeprefix("_saved_")) for name in dir(node) if name.startswith("_saved_"))
+    return [value for value in kept if value is not None]
+
+
+def _is_lost(value: Tensor) -> bool:
+    return measure.measurable(value) and not bool(torch.isfinite(value).all())
+
+
+def _graph(loss: Tensor, at_most: int) -> list[Any]:
+    """The operations behind a loss, those nearest to it first; leaves, which do nothing, are left out."""
+    queue: deque[Any] = deque([loss.grad_fn])
     seen: dict[int, Any] = {}
-    while stack and len(seen) < WALK_AT_MOST:
-        node = stack.pop()
-        if node is None or id(node) in seen:
+    while queue and len(seen) < at_most:
+        node = queue.popleft()
+        if node is None or id(node) in seen or hasattr(node, "variable"):
             continue
         seen[id(node)] = node
-        stack.extend(following for following, _ in node.next_functions)
+        queue.extend(following for following, _ in node.next_functions)
     return list(seen.values())
 
 
@@ -174,11 +249,3 @@ def _layer_of(node: Any, names: dict[int, str]) -> str:
         if id(variable) in names:
             return names[id(variable)]
     return ""
-
-
-def _saved(node: Any, name: str) -> Tensor | None:
-    try:
-        value = getattr(node, name, None)
-    except RuntimeError:  # freed, or overwritten in place since
-        return None
-    return value if isinstance(value, Tensor) else None

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from isometry.adapters.torch import process
-from isometry.adapters.torch.loss import describe_loss, where_not_finite
+from isometry.adapters.torch.loss import Suspect, describe_loss, where_not_finite, where_slope_not_finite
 from isometry.adapters.torch.missing import missing_gradients
 from isometry.adapters.torch.optimisers import (
     Rounds,
@@ -144,6 +144,7 @@ class TorchWatch:
         self._recent_losses: deque[float] = deque(maxlen=32)
         self._loss_known = False
         self._non_finite_told = False
+        self._suspect: Suspect | None = None
         self._scale: Tensor | None = None
         self._in_backward = 0
         self._backward_thread: int | None = None
@@ -527,6 +528,8 @@ class TorchWatch:
             self._losses.append(number)
             if not np.isfinite(number):
                 self._lost(loss)
+            else:
+                self._foresee(loss)
         else:
             self._losses.append(value / self._scale if self._scale is not None else value.clone())
         if not self._loss_known and self._recording is not None and self._recorder is not None:
@@ -538,33 +541,28 @@ class TorchWatch:
         gradients = (parameter.grad for _, parameter in self._sites.parameters() if parameter.grad is not None)
         return any(gradient.device.type != "cpu" or bool(gradient.any()) for gradient in gradients)
 
+    def _foresee(self, loss: Tensor) -> None:
+        """In a recorded step: does an operation behind this finite loss have a gradient that will not be finite?"""
+        if self._recording is not None and self._suspect is None and not self._non_finite_told:
+            self._suspect = where_slope_not_finite(loss, self._owners())
+
     def _lost(self, loss: Tensor) -> None:
-        """The loss is not finite: record densely; if this step was not recorded, ask autograd's saved tensors."""
+        """The loss is not finite: record densely, and ask autograd's saved tensors where that began."""
         if self._recorder is None or self._non_finite_told:
             return
         self._alarm(f"the loss is {float(loss.detach())}")
-        if self._recording is not None and self._recording.entries:
-            return  # the rows of this step will tell
-        names = {id(p): site.name for site in self._sites.all for p in site.parameters.values()}
-        suspect = where_not_finite(loss, names)
+        suspect = where_not_finite(loss, self._owners())
         if suspect is None:
             return
+        if self._recording is not None and self._recording.entries:
+            self._suspect = suspect  # the rows of this step tell more of the layers
+            return
         self._non_finite_told = True
-        words = (
-            f"the weight of {suspect.layer} is not finite"
-            if suspect.weight
-            else f"first seen at {suspect.operation.removesuffix('Backward0')}"
-            + (f" after {suspect.layer}" if suspect.layer else " before the first layer")
-        )
-        self._recorder.event(
-            "non_finite",
-            self._step,
-            direction="weight" if suspect.weight else "forward",
-            layer=suspect.layer,
-            signal=str(Signal.WEIGHT if suspect.weight else Signal.PRE_ACTIVATION),
-            producer=not suspect.weight,
-            words=words,
-        )
+        self._recorder.event("non_finite", self._step, producer=not suspect.weight, **suspect.as_event())
+
+    def _owners(self) -> dict[int, str]:
+        """Name of the layer of each parameter, by ``id``."""
+        return {id(p): site.name for site in self._sites.all for p in site.parameters.values()}
 
     def _alarm(self, words: str) -> None:
         self._cadence.alarm(self._step)
@@ -666,6 +664,7 @@ class TorchWatch:
     # -------------------------------------------------------------------- steps
 
     def _begin_recording(self) -> None:
+        self._suspect = None
         if self._cadence.wants(self._step):
             distributions = self._recorded in DISTRIBUTIONS
             self._recording = Recording(self._step, self._signals, self._failed, distributions=distributions)
@@ -776,6 +775,7 @@ class TorchWatch:
 
     def _tell_non_finite(self, recording: Recording, chronicle: list[tuple[Site, Signal, np.ndarray]]) -> None:
         """Events for the first NaN or infinity of the run: where it was made, and whether forwards or backwards."""
+        suspect, self._suspect = self._suspect, None
         if self._non_finite_told or self._recorder is None:
             return
         directions = (
@@ -784,6 +784,9 @@ class TorchWatch:
             ("backward", FROM_THE_LOSS | {Signal.WEIGHT_GRADIENT}),
         )
         for direction, signals in directions:
+            if direction == "backward" and suspect is not None and suspect.forward and not self._non_finite_told:
+                self._non_finite_told = True
+                self._recorder.event("non_finite", recording.step, producer=not suspect.weight, **suspect.as_event())
             found = first_non_finite(chronicle, signals)
             if found is None:
                 continue
@@ -798,6 +801,7 @@ class TorchWatch:
                 signal=str(signal),
                 producer=producer and signal not in (Signal.INPUT, Signal.WEIGHT),
                 words=f"{int(row[6])} NaN and {int(row[7])} infinite of {int(row[0])} in {signal} of {site.name}",
+                fault=suspect.words if suspect is not None and suspect.fault and producer else "",
             )
         if self._non_finite_told:
             self._alarm("a signal is not finite")
