@@ -138,14 +138,17 @@ class Suspect:
         """The fields of a run's event."""
         signal = None if self.behind_layers else str(Signal.WEIGHT if self.weight else Signal.PRE_ACTIVATION)
         direction = "weight" if self.weight else "loss" if self.behind_layers else "forward"
-        return {
-            "direction": direction,
-            "layer": self.layer,
-            "signal": signal,
-            "words": self.words,
-            "fault": self.words if self.fault else "",
-            "risky": list(self.risky),
-        }
+        located = {"direction": direction, "layer": self.layer, "signal": signal, "words": self.words}
+        return located | self.explanation()
+
+    def explanation(self) -> dict[str, Any]:
+        """What is known of the operation, for an event that is about it."""
+        if self.risky:
+            return {"risky": list(self.risky)}
+        if self.weight:
+            return {}
+        fields = {"operation": self.operation, "fault": self.fault, "after": self.layer}
+        return fields | {"place": "loss" if self.behind_layers else "network"}
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isometry.adapters.torch.measure import measurable
+
 __all__ = ["fault_of", "operation", "saved", "slope_fault_of", "without_slope_somewhere"]
 
 Question = Callable[[Any], str | None]
@@ -76,7 +78,7 @@ def saved(node: Any, name: str) -> Tensor | None:
 
 def _floating(node: Any, name: str) -> Tensor | None:
     value = saved(node, name)
-    return value if value is not None and value.layout is torch.strided and value.is_floating_point() else None
+    return value if value is not None and measurable(value) and value.is_floating_point() else None
 
 
 def _told(words: str, where: Tensor) -> str | None:
@@ -102,7 +104,7 @@ def _asks(name: str, *questions: tuple[str, Callable[[Tensor], Tensor]]) -> Ques
 
 
 def _quotient(node: Any) -> str | None:
-    divisor = saved(node, "other")
+    divisor = _floating(node, "other")
     return None if divisor is None else _told("division by zero", divisor == 0)
 
 

@@ -801,7 +801,7 @@ class TorchWatch:
                 signal=str(signal),
                 producer=producer and signal not in (Signal.INPUT, Signal.WEIGHT),
                 words=f"{int(row[6])} NaN and {int(row[7])} infinite of {int(row[0])} in {signal} of {site.name}",
-                fault=suspect.words if suspect is not None and suspect.fault and producer else "",
+                **(suspect.explanation() if suspect is not None and producer else {}),
             )
         if self._non_finite_told:
             self._alarm("a signal is not finite")
