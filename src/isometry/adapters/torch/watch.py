@@ -10,10 +10,8 @@ import os
 import sys
 import threading
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -23,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from isometry.adapters.torch import process
-from isometry.adapters.torch.loss import Suspect, describe_loss, where_not_finite, where_slope_not_finite
+from isometry.adapters.torch.loss import describe_loss
 from isometry.adapters.torch.missing import missing_gradients
+from isometry.adapters.torch.objective import Objective
 from isometry.adapters.torch.optimisers import (
     Rounds,
     Stepper,
@@ -33,13 +32,11 @@ from isometry.adapters.torch.optimisers import (
     measure_gradients,
     measure_updates,
 )
+from isometry.adapters.torch.outbreak import Outbreak
 from isometry.adapters.torch.recording import (
     COLUMNS,
-    FORWARD,
-    FROM_THE_LOSS,
     ActiveUnits,
     Recording,
-    first_non_finite,
     tensors_in,
 )
 from isometry.adapters.torch.roots import Hook, compiled_part, compiler_of, is_followable
@@ -61,16 +58,12 @@ Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
 
 FINGERPRINT = 64
 """Elements of a parameter that tell whether a training without optimiser has taken a step."""
-PENDING_LOSSES = 64
-"""Losses that stay on an accelerator before they are fetched together."""
 DISTRIBUTIONS = frozenset({0, *range(3, 10), *(2**k for k in range(4, 20)), *(3 * 2**k for k in range(2, 20))})
 """Recordings, counted from 0, in which histograms are kept."""
 SETTLED_AFTER = 3
 """Recorded steps after which a parameter without gradient is reported."""
 IDLE_BACKWARDS = 64
 """Backward passes without any step of an announced optimiser after which it is taken to be forgotten."""
-JUMP = 20.0
-"""A loss so many times its median absolute deviation away from its median raises an alarm; noise hardly ever does."""
 UNSEEN_AFTER = 4
 """Recorded steps without a forward pass that could be followed, after which that is said."""
 WITHOUT_SIGNALS = "weights, gradients and updates are recorded, the signals inside it are not."
@@ -139,13 +132,9 @@ class TorchWatch:
         self._heard: set[int] = set()
         self._missing: list[dict[str, str]] | None = None
         self._notes: list[str] = []
-        self._losses: list[float | Tensor] = []
-        self._pending: list[tuple[int, Tensor]] = []
-        self._recent_losses: deque[float] = deque(maxlen=32)
+        self._objective = Objective(self._write_loss, self._alarm)
+        self._outbreak = Outbreak(self._sites, self._event, self._alarm)
         self._loss_known = False
-        self._non_finite_told = False
-        self._suspect: Suspect | None = None
-        self._scale: Tensor | None = None
         self._in_backward = 0
         self._backward_thread: int | None = None
         self._backwards = 0
@@ -197,7 +186,7 @@ class TorchWatch:
             raise NotRecorded(f"Nothing was recorded: {self._fault}. Choose another folder with run=… and train again.")
         if not self._closed:
             with contextlib.suppress(OSError):
-                self._flush_losses()
+                self._objective.flush()
                 self._recorder.flush()
         if self._architecture is None:
             raise NotRecorded(
@@ -500,7 +489,7 @@ class TorchWatch:
 
     def loss_scaled(self, scale: Tensor) -> None:
         """A gradient scaler multiplied a loss by ``scale``."""
-        self._scale = scale
+        self._objective.scale = scale
 
     @contextlib.contextmanager
     def recomputation(self) -> Iterator[None]:
@@ -520,57 +509,33 @@ class TorchWatch:
             self._tracer.abandon()
 
     def _loss(self, loss: Tensor) -> None:
-        if self._losses and len(self._steppers) == 1 and not self._accumulating():
-            self._losses.clear()  # the gradient was thrown away: another look at the same objective (LBFGS, SAM)
-        value = loss.detach()
-        if value.device.type == "cpu":
-            number = float(value) / self._loss_scale()
-            self._losses.append(number)
-            if not np.isfinite(number):
-                self._lost(loss)
-            else:
-                self._foresee(loss)
-        else:
-            self._losses.append(value / self._scale if self._scale is not None else value.clone())
-        if not self._loss_known and self._recording is not None and self._recorder is not None:
+        if self._objective.has_losses and len(self._steppers) == 1 and not self._accumulating():
+            self._objective.forget()  # the gradient was thrown away: another look at the same one (LBFGS, SAM)
+        value = self._objective.add(loss)
+        if value is not None and np.isfinite(value):
+            self._outbreak.finite(loss, self._recording)
+        elif value is not None:
+            self._outbreak.lost(loss, self._step, self._recording)
+        if not self._loss_known and self._recording is not None:
             self._loss_known = True
-            self._recorder.event("loss_kind", self._step, **describe_loss(loss))
+            self._event("loss_kind", self._step, **describe_loss(loss))
 
     def _accumulating(self) -> bool:
         """Whether the gradient of an earlier backward pass of this step is still there, to be added to."""
         gradients = (parameter.grad for _, parameter in self._sites.parameters() if parameter.grad is not None)
         return any(gradient.device.type != "cpu" or bool(gradient.any()) for gradient in gradients)
 
-    def _foresee(self, loss: Tensor) -> None:
-        """In a recorded step: does an operation behind this finite loss have a gradient that will not be finite?"""
-        if self._recording is not None and self._suspect is None and not self._non_finite_told:
-            self._suspect = where_slope_not_finite(loss, self._owners())
-
-    def _lost(self, loss: Tensor) -> None:
-        """The loss is not finite: record densely, and ask autograd's saved tensors where that began."""
-        if self._recorder is None or self._non_finite_told:
-            return
-        self._alarm(f"the loss is {float(loss.detach())}")
-        suspect = where_not_finite(loss, self._owners())
-        if suspect is None:
-            return
-        if self._recording is not None and self._recording.entries:
-            self._suspect = suspect  # the rows of this step tell more of the layers
-            return
-        self._non_finite_told = True
-        self._recorder.event("non_finite", self._step, producer=not suspect.weight, **suspect.as_event())
-
-    def _owners(self) -> dict[int, str]:
-        """Name of the layer of each parameter, by ``id``."""
-        return {id(p): site.name for site in self._sites.all for p in site.parameters.values()}
-
     def _alarm(self, words: str) -> None:
         self._cadence.alarm(self._step)
-        if self._recorder is not None:
-            self._recorder.event("alarm", self._step, words=words)
+        self._event("alarm", self._step, words=words)
 
-    def _loss_scale(self) -> float:
-        return float(self._scale) if self._scale is not None else 1.0
+    def _event(self, kind: str, step: int, **fields: Any) -> None:
+        if self._recorder is not None:
+            self._recorder.event(kind, step, **fields)
+
+    def _write_loss(self, step: int, value: float) -> None:
+        if self._recorder is not None:
+            self._recorder.scalar(step, "loss", value)
 
     # -------------------------------------------------------------- optimisers
 
@@ -664,7 +629,7 @@ class TorchWatch:
     # -------------------------------------------------------------------- steps
 
     def _begin_recording(self) -> None:
-        self._suspect = None
+        self._outbreak.next_step()
         if self._cadence.wants(self._step):
             distributions = self._recorded in DISTRIBUTIONS
             self._recording = Recording(self._step, self._signals, self._failed, distributions=distributions)
@@ -673,7 +638,8 @@ class TorchWatch:
         """The step is over: write what was measured, tell the cadence what it cost, decide on the next."""
         started = perf_counter()
         recording, self._recording = self._recording, None
-        self._note_loss()
+        # One optimiser steps on the sum of the gradients of all its backward passes; several have a loss each.
+        self._objective.end_step(self._step, summed=len(self._steppers) == 1, recorded=recording is not None)
         recorded = recording is not None and self._write(recording)
         if recording is not None:
             self._seconds += recording.seconds
@@ -687,54 +653,15 @@ class TorchWatch:
         self._backwards = IDLE_BACKWARDS if idle else 0
         self._begin_recording()
 
-    def _note_loss(self) -> None:
-        losses, self._losses = self._losses, []
-        if not losses or self._recorder is None:
-            return
-        # One optimiser steps on the sum of the gradients of all its backward passes; several have a loss each.
-        share = 1.0 if len(self._steppers) == 1 else 1.0 / len(losses)
-        on_host = [loss for loss in losses if isinstance(loss, float)]
-        if len(on_host) == len(losses):
-            whole = sum(on_host) * share
-            self._recorder.scalar(self._step, "loss", whole)
-            self._watch_for_jumps(whole)
-            return
-        stacked = torch.stack([torch.as_tensor(loss).reshape(()).double() for loss in losses]).sum() * share
-        self._pending.append((self._step, stacked))
-        if len(self._pending) >= PENDING_LOSSES or self._recording is not None:
-            self._flush_losses()
-
-    def _watch_for_jumps(self, loss: float) -> None:
-        """A loss far outside its recent scatter: the next steps are worth recording."""
-        recent = self._recent_losses
-        if len(recent) == recent.maxlen:
-            middle = median(recent)
-            scatter = median(abs(earlier - middle) for earlier in recent)
-            if abs(loss - middle) > JUMP * scatter > 0:
-                self._alarm(f"the loss jumped from about {middle:.4g} to {loss:.4g}")
-                recent.clear()
-        recent.append(loss)
-
-    def _flush_losses(self) -> None:
-        """Fetch the losses that wait on an accelerator, in one copy."""
-        if not self._pending or self._recorder is None:
-            return
-        values = torch.stack([value for _, value in self._pending]).cpu().tolist()
-        for (step, _), value in zip(self._pending, values, strict=True):
-            self._recorder.scalar(step, "loss", value)
-        if not np.isfinite(values).all() and not self._non_finite_told:
-            self._alarm("the loss is not finite")
-        self._pending.clear()
-
     def _write(self, recording: Recording) -> bool:
         """Reduce and keep one step. Nothing is kept where neither a gradient nor an update came."""
         if not recording.heard and not recording.optimiser_rows and not recording.entries:
             return False
         recorder = self._recorder
         assert recorder is not None
-        self._flush_losses()
+        self._objective.flush()
         order = self._sites.in_order()
-        scale = self._loss_scale()
+        scale = self._objective.factor()
         columns, chronicle = recording.reduce(order, self._units, scale)
         self._describe()
         recorder.record(recording.step, columns)
@@ -742,7 +669,7 @@ class TorchWatch:
             recorder.event("through_time", recording.step, layer=site.name, rms=profile)
         for (site, signal), histogram in (recording.distributions or {}).items():
             recorder.event("histogram", recording.step, layer=site.name, signal=str(signal), **histogram)
-        self._tell_non_finite(recording, chronicle)
+        self._outbreak.examine(recording, chronicle)
         self._tell_missing()
         self._recorded += 1
         self._unseen += not recording.passes
@@ -773,39 +700,6 @@ class TorchWatch:
         self._recorder.add_provenance(seed=torch.initial_seed(), device=_device(self._sites))  # the script has set both
         self._recorder.begin(architecture, COLUMNS, double=double)
 
-    def _tell_non_finite(self, recording: Recording, chronicle: list[tuple[Site, Signal, np.ndarray]]) -> None:
-        """Events for the first NaN or infinity of the run: where it was made, and whether forwards or backwards."""
-        suspect, self._suspect = self._suspect, None
-        if self._non_finite_told or self._recorder is None:
-            return
-        directions = (
-            ("weight", frozenset({Signal.WEIGHT})),
-            ("forward", FORWARD - {Signal.SLOPE}),
-            ("backward", FROM_THE_LOSS | {Signal.WEIGHT_GRADIENT}),
-        )
-        for direction, signals in directions:
-            if direction == "backward" and suspect is not None and suspect.forward and not self._non_finite_told:
-                self._non_finite_told = True
-                self._recorder.event("non_finite", recording.step, producer=not suspect.weight, **suspect.as_event())
-            found = first_non_finite(chronicle, signals)
-            if found is None:
-                continue
-            site, signal, row = found
-            producer = not self._non_finite_told
-            self._non_finite_told = True
-            self._recorder.event(
-                "non_finite",
-                recording.step,
-                direction=direction,
-                layer=site.name,
-                signal=str(signal),
-                producer=producer and signal not in (Signal.INPUT, Signal.WEIGHT),
-                words=f"{int(row[6])} NaN and {int(row[7])} infinite of {int(row[0])} in {signal} of {site.name}",
-                **(suspect.explanation() if suspect is not None and producer else {}),
-            )
-        if self._non_finite_told:
-            self._alarm("a signal is not finite")
-
     def _tell_missing(self) -> None:
         """Which parameters no gradient has reached, and why, once some steps have been seen."""
         self._settled += 1
@@ -830,7 +724,7 @@ class TorchWatch:
             self._close_step()  # interrupted between the backward pass and the update
         if self._settled:
             self._report_missing()
-        self._flush_losses()
+        self._objective.flush()
         self._write_end(ending)
 
     def _write_end(self, ending: str) -> None:
