@@ -23,7 +23,7 @@ DIRECTIONS = (
 class Event(Protocol):
     """Keeps an event of the run."""
 
-    def __call__(self, kind: str, step: int, **fields: Any) -> None: ...
+    def __call__(self, kind: str, step: int, /, **fields: Any) -> None: ...
 
 
 class Outbreak:

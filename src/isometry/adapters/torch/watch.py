@@ -529,7 +529,7 @@ class TorchWatch:
         self._cadence.alarm(self._step)
         self._event("alarm", self._step, words=words)
 
-    def _event(self, kind: str, step: int, **fields: Any) -> None:
+    def _event(self, kind: str, step: int, /, **fields: Any) -> None:
         if self._recorder is not None:
             self._recorder.event(kind, step, **fields)
 
