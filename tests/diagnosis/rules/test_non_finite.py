@@ -79,3 +79,67 @@ def test_event_between_recorded_steps_comes_first() -> None:
     (finding,) = non_finite(run)
     assert finding.first_step == 7
     assert finding.layers == ("fc2",)
+
+
+LOST = {"operation": "log", "fault": "logarithm of zero (3 of 64 values)", "after": "fc4", "place": "loss"}
+
+
+def told(step: int, direction: str, **fields: object) -> dict[str, object]:
+    return {"step": step, "direction": direction, "layer": "fc4", "producer": True, **fields}
+
+
+def test_operation_of_the_loss_is_named() -> None:
+    run = make_run(pre_activation_nan=NONE, events={"non_finite": [told(2, "loss", **LOST)]})
+    (finding,) = non_finite(run)
+    assert finding.summary.endswith("its own computation made it so: logarithm of zero (3 of 64 values)")
+    assert finding.causes[0].name == "loss function"
+    assert "at log between fc4 and the loss" in finding.causes[0].words
+
+
+@pytest.mark.parametrize("growing", ["outputs", "loss"])
+def test_values_that_had_grown_before_are_the_cause_of_a_lost_loss(growing: str) -> None:
+    sizes = np.full((STEPS, LAYERS), 1.0)
+    loss = np.ones(STEPS)
+    (sizes if growing == "outputs" else loss)[1] = 1e20
+    loss[2:] = np.nan
+    run = make_run(
+        pre_activation_abs_max=sizes, scalars={"loss": loss}, events={"non_finite": [told(2, "loss", **LOST)]}
+    )
+    (finding,) = non_finite(run)
+    assert finding.causes[0].name == "overflow"
+    assert "grown" in finding.summary
+    assert "1.0e+20" in finding.causes[0].words
+
+
+def test_operation_of_the_loss_does_not_explain_a_layer_that_failed_before_it() -> None:
+    run = make_run(
+        pre_activation_inf=counted(2, 3),
+        pre_activation_abs_max=1.0,
+        events={"non_finite": [told(2, "forward", signal="pre_activation", **LOST)]},
+    )
+    (finding,) = non_finite(run)
+    assert "logarithm" not in finding.summary + finding.causes[0].words
+
+
+def test_operation_inside_the_network_is_no_lost_data() -> None:
+    inside = LOST | {"after": "fc3", "place": "network"}
+    run = make_run(input_nan=counted(2, 3), events={"non_finite": [told(2, "forward", signal="input", **inside)]})
+    (finding,) = non_finite(run)
+    assert finding.summary.startswith("The first value that is not finite was made by log after fc3")
+    assert finding.causes[0].name == "invalid operation"
+
+
+def test_without_events_the_layer_nearest_to_the_loss_is_the_backward_producer() -> None:
+    run = make_run(
+        activation_gradient_nan=counted(2, 0, 1, 2), delta_nan=counted(2, 0, 1, 2, 3), weight_nan=counted(3, 0)
+    )
+    (finding,) = non_finite(run)
+    assert finding.layers == ("fc4",)
+    assert finding.summary.startswith("The backward signal δ of fc4 is the first")
+
+
+def test_operations_that_may_have_lost_the_gradient_are_named() -> None:
+    event = told(3, "weight", signal="weight", producer=False, risky=["sqrt", 7])
+    (finding,) = non_finite(make_run(weight_abs_max=1.0, events={"non_finite": [event]}))
+    assert finding.causes[0].name == "backward formula"
+    assert "sqrt can send back" in finding.causes[0].words

@@ -112,6 +112,8 @@ class Suspect:
     """Name of the operation whose input or result is the first that is not finite: ``log``, ``div``."""
     weight: bool
     """The layer's own weight is not finite."""
+    data: bool = False
+    """What is fed to the first layer is not finite."""
     fault: str = ""
     """What the operation did to operands that were finite: ``logarithm of zero``; empty where that is not known."""
     forward: bool = True
@@ -124,8 +126,8 @@ class Suspect:
     @property
     def words(self) -> str:
         """What was seen and where, as a sentence without its full stop."""
-        if self.weight:
-            return f"the weight of {self.layer} is not finite"
+        if self.weight or self.data:
+            return f"the {'weight' if self.weight else 'input'} of {self.layer} is not finite"
         if self.behind_layers:
             place = f"between {self.layer} and the loss" if self.layer else "in the loss"
         else:
@@ -136,7 +138,8 @@ class Suspect:
 
     def as_event(self) -> dict[str, Any]:
         """The fields of a run's event."""
-        signal = None if self.behind_layers else str(Signal.WEIGHT if self.weight else Signal.PRE_ACTIVATION)
+        seen = Signal.WEIGHT if self.weight else Signal.INPUT if self.data else Signal.PRE_ACTIVATION
+        signal = None if self.behind_layers else str(seen)
         direction = "weight" if self.weight else "loss" if self.behind_layers else "forward"
         located = {"direction": direction, "layer": self.layer, "signal": signal, "words": self.words}
         return located | self.explanation()
@@ -145,7 +148,7 @@ class Suspect:
         """What is known of the operation, for an event that is about it."""
         if self.risky:
             return {"risky": list(self.risky)}
-        if self.weight:
+        if self.weight or self.data:
             return {}
         fields = {"operation": self.operation, "fault": self.fault, "after": self.layer}
         return fields | {"place": "loss" if self.behind_layers else "network"}
@@ -179,7 +182,11 @@ def where_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | None:
         fault = fault_of(node)
         if fault is not None or any(map(_is_lost, _kept_by(node))):
             weight = fault is None and any(id(value) in names and _is_lost(value) for value in _kept_by(node))
-            return Suspect(layer, operation(node), weight, fault or "", behind_layers=place > last)
+            is_first_layer = bool(owners[place]) and set(owners[:place]) <= {"", layer}
+            data = fault is None and not weight and is_first_layer
+            return Suspect(
+                layer, operation(node), weight, data=data, fault=fault or "", behind_layers=not data and place > last
+            )
     return None
 
 
@@ -213,7 +220,7 @@ def _kept_by(node: Any) -> list[Tensor]:
 
 
 def _is_lost(value: Tensor) -> bool:
-    return measure.measurable(value) and not bool(torch.isfinite(value).all())
+    return measure.measurable(value) and value.layout is torch.strided and not bool(torch.isfinite(value).all())
 
 
 def _graph(loss: Tensor, at_most: int) -> list[Any]:

@@ -78,7 +78,8 @@ def saved(node: Any, name: str) -> Tensor | None:
 
 def _floating(node: Any, name: str) -> Tensor | None:
     value = saved(node, name)
-    return value if value is not None and measurable(value) and value.is_floating_point() else None
+    dense = value is not None and measurable(value) and value.layout is torch.strided
+    return value if value is not None and dense and value.is_floating_point() else None
 
 
 def _told(words: str, where: Tensor) -> str | None:
@@ -145,7 +146,14 @@ def _square_of_error(node: Any) -> str | None:
     if outputs is None or targets is None:
         return None
     lost = torch.isfinite(outputs) & torch.isfinite(targets) & ~torch.isfinite((outputs - targets).square())
-    return _told("square of the error that overflows", lost)
+    return _first(_lost_target(node), _told("square of the error that overflows", lost))
+
+
+def _lost_target(node: Any) -> str | None:
+    outputs, targets = _floating(node, "self"), _floating(node, "target")
+    if outputs is None or targets is None or not bool(torch.isfinite(outputs).all()):
+        return None
+    return _told("target that is not finite", ~torch.isfinite(targets))
 
 
 def _product_with_log(node: Any) -> str | None:
@@ -234,6 +242,10 @@ _VALUES: dict[str, Question] = {
     "SinhBackward0": _HYPERBOLIC,
     "MulBackward0": _product,
     "MseLossBackward0": _square_of_error,
+    "SmoothL1LossBackward0": _lost_target,
+    "HuberLossBackward0": _lost_target,
+    "BinaryCrossEntropyWithLogitsBackward0": _lost_target,
+    "KlDivBackward0": _lost_target,
     "AcosBackward0": _ARC,
     "AsinBackward0": _ARC,
     "AtanhBackward0": _asks("self", ("artanh at or beyond ±1", lambda value: value.abs() >= 1)),

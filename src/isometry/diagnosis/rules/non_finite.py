@@ -1,13 +1,14 @@
 """N101: where the first value that is no number came from."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
 from isometry.diagnosis.rule import rule
+from isometry.diagnosis.words import called, sentence
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 
@@ -35,11 +36,35 @@ WORDS = {
     Signal.PRE_ACTIVATION: "the output",
     Signal.ACTIVATION: "the activation",
     Signal.ACTIVATION_GRADIENT: "the gradient arriving",
-    Signal.DELTA: "δ",
+    Signal.DELTA: "the backward signal δ",
     Signal.INPUT_GRADIENT: "the gradient sent on",
     Signal.WEIGHT_GRADIENT: "the weight gradient",
     Signal.UPDATE: "the update",
 }
+
+
+BACKWARD = frozenset(ORDER) - FORWARD - {Signal.UPDATE}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the watch knows of the operation that made a value, or its gradient, not finite."""
+
+    name: str = ""
+    """``log``"""
+    fault: str = ""
+    """``logarithm of zero (3 of 64 values)``; empty where its operands could not be seen."""
+    after: str = ""
+    """The last layer before it."""
+    in_loss: bool = False
+    """Between the last layer and the loss; else inside the network."""
+
+    @property
+    def place(self) -> str:
+        after = called(self.after) if self.after else ""
+        if self.in_loss:
+            return f"between {after} and the loss" if after else "where the loss is computed"
+        return f"after {after}" if after else "before the first layer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +80,9 @@ class Origin:
     """Layers where it was seen in the same step, in the order in which it reached them."""
     words: str = ""
     """What the watch itself wrote about it."""
+    operation: Operation = Operation()
+    risky: tuple[str, ...] = ()
+    """Operations behind the loss that may have made a gradient not finite, where a weight was found lost."""
 
     @property
     def forward(self) -> bool:
@@ -69,7 +97,8 @@ def non_finite(run: Run) -> Iterable[Finding]:
     gradients from the loss to the input, then updates. The first of them that is not finite is the producer; every
     later one of the same step merely passes it on. If the values had grown towards the end of their number format
     before, the cause is an overflow; if they were of ordinary size, it is an operation without result (log 0, 0/0,
-    the root of a negative number) or the data.
+    the root of a negative number) or the data. Where autograd still holds its operands, the operation is named: in the
+    network, in the computation of the loss, or in a backward formula (the root of zero, a masked log of zero).
 
     How it is told apart: gradients that overflow for a step and are then finite again are what a loss scaler does on
     purpose, and are only noted. Values that stay lost stop the training.
@@ -81,7 +110,7 @@ def non_finite(run: Run) -> Iterable[Finding]:
         return
     yield Finding(
         severity=_severity(run, origin),
-        summary=_summary(origin),
+        summary=_summary(run, origin),
         layers=(origin.layer,) if origin.layer in run.architecture else (),
         first_step=origin.step,
         causes=_causes(run, origin),
@@ -91,15 +120,17 @@ def non_finite(run: Run) -> Iterable[Finding]:
 
 
 def _origin(run: Run) -> Origin | None:
-    """The earliest sighting in events, columns and loss; in one step the one that came into being first."""
-    seen = [origin for origin in (_from_events(run), _from_columns(run), _from_loss(run)) if origin is not None]
+    """The earliest sighting in events, columns and loss; in one step the one that came into being first.
+
+    Events of the same step are believed before columns: they were written in the order in which the values came.
+    """
+    told, counted, lost = _from_events(run), _from_columns(run), _from_loss(run)
+    seen = [origin for origin in (told, counted, lost) if origin is not None]
     if not seen:
         return None
-    first = min(seen, key=lambda origin: (origin.step, _rank(origin.signal)))
+    first = min(seen, key=lambda origin: (origin.step, origin is not told, _rank(origin.signal)))
     passing = max((origin.passing for origin in seen if origin.step == first.step), key=len)
-    words = next((origin.words for origin in seen if origin.step == first.step and origin.words), "")
-    rest = tuple(name for name in passing if name != first.layer)
-    return Origin(first.step, first.signal, first.layer, rest, words)
+    return replace(first, passing=tuple(name for name in passing if name != first.layer))
 
 
 def _rank(signal: str) -> float:
@@ -116,12 +147,32 @@ def _from_events(run: Run) -> Origin | None:
     step = min(int(event["step"]) for event in events)
     together = [event for event in events if int(event["step"]) == step]
     producer = next((event for event in together if event.get("producer")), together[0])
-    signal = LOSS if producer.get("direction") == LOSS else str(producer.get("signal") or _usual(producer))
-    passing = tuple(dict.fromkeys(str(event.get("layer", "")) for event in together if event.get("layer")))
-    return Origin(step, signal, str(producer.get("layer", "")), passing, str(producer.get("words", "")))
+    at_loss = producer.get("direction") == LOSS
+    return Origin(
+        step,
+        signal=LOSS if at_loss else str(producer.get("signal") or _usual(producer)),
+        layer="" if at_loss else str(producer.get("layer") or ""),
+        passing=tuple(dict.fromkeys(str(event.get("layer", "")) for event in together if event.get("layer"))),
+        words=str(producer.get("words") or ""),
+        operation=_operation(producer),
+        risky=_texts(producer.get("risky")),
+    )
 
 
-def _usual(event: dict[str, object]) -> Signal:
+def _operation(event: Mapping[str, object]) -> Operation:
+    """What an event says of an operation, as far as it belongs to what the event is about."""
+    direction, place = event.get("direction"), event.get("place")
+    if direction in ("forward", LOSS) and place != ("network" if direction == "forward" else LOSS):
+        return Operation()
+    name, fault, after = (str(event.get(key) or "") for key in ("operation", "fault", "after"))
+    return Operation(name, fault, after, in_loss=place == LOSS)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+
+def _usual(event: Mapping[str, object]) -> Signal:
     """The signal that is meant where an event gives a direction alone."""
     return {"backward": Signal.DELTA, "weight": Signal.WEIGHT}.get(str(event.get("direction")), Signal.PRE_ACTIVATION)
 
@@ -133,9 +184,15 @@ def _from_columns(run: Run) -> Origin | None:
     if not rows:
         return None
     row = min(rows)
-    signal = next(signal for signal, bad in counted.items() if bad[row].any())
-    upstream = counted[signal][row] if signal in FORWARD else counted[signal][row][::-1]
-    names = run.architecture.names if signal in FORWARD else run.architecture.names[::-1]
+    lost = {signal: bad[row] for signal, bad in counted.items() if bad[row].any()}
+    signal = next(iter(lost))
+    names, upstream = run.architecture.names, lost[signal]
+    if signal in BACKWARD:  # what is nearest to the loss comes first, whichever of these signals it is
+        together = [lost[each][::-1] for each in ORDER if each in BACKWARD and each in lost]
+        names, upstream = names[::-1], np.any(together, axis=0)
+        signal = next(
+            each for each in ORDER if each in BACKWARD and each in lost and lost[each][::-1][upstream.argmax()]
+        )
     passing = tuple(name for name, is_bad in zip(names, upstream, strict=True) if is_bad)
     return Origin(int(run.history.steps[row]), str(signal), passing[0], passing)
 
@@ -173,13 +230,27 @@ def _is_lasting(run: Run) -> bool:
     )
 
 
-def _summary(origin: Origin) -> str:
+def _summary(run: Run, origin: Origin) -> str:
+    operation = origin.operation
     if origin.signal == LOSS:
-        return f"the loss is not finite from step {origin.step} on, while no layer was seen to fail before it"
-    direction = "forward pass" if origin.forward else "backward pass"
+        since = f"The loss is not finite from step {origin.step} on"
+        if operation.fault and _growth(run, origin):
+            return f"{since}, for what it is computed from had grown too large: {operation.fault}"
+        if operation.fault:
+            return f"{since}, and its own computation made it so: {operation.fault}"
+        seen = f"; first seen at {operation.name} {operation.place}" if operation.name else ""
+        return f"{since}, while no layer was seen to fail before it{seen}"
+    rest = f"; {_others(len(origin.passing))} on" if len(origin.passing) else ""
+    when = f"in the {'forward' if origin.forward else 'backward'} pass of step {origin.step}"
+    if origin.forward and operation.fault:
+        return f"The first value that is not finite was made by {operation.name} {operation.place}, {when}{rest}"
     what = WORDS.get(Signal(origin.signal), origin.signal) if origin.signal in set(Signal) else origin.signal
-    rest = f"; {len(origin.passing)} other layers pass it on" if len(origin.passing) > 1 else ""
-    return f"{what} of {origin.layer} is the first that is not finite, in the {direction} of step {origin.step}{rest}"
+    are = "are" if origin.signal == Signal.WEIGHT else "is"
+    return sentence(f"{what} of {called(origin.layer)} {are} the first that {are} not finite, {when}{rest}")
+
+
+def _others(count: int) -> str:
+    return "another layer passes it" if count == 1 else f"{count} other layers pass it"
 
 
 def _consequence(run: Run, origin: Origin) -> str:
@@ -191,24 +262,82 @@ def _consequence(run: Run, origin: Origin) -> str:
 
 
 def _causes(run: Run, origin: Origin) -> tuple[Cause, ...]:
-    if origin.signal == Signal.INPUT:
-        return (Cause("data", None, "The data fed to the network already hold NaN or infinity.", (origin.layer,)),)
+    operation, layers = origin.operation, (origin.layer,) if origin.layer else ()
+    if origin.signal == Signal.INPUT and not operation.fault:
+        return (Cause("data", None, "The data fed to the network already hold NaN or infinity.", layers),)
+    grown = _growth(run, origin)
+    if grown:
+        made = f"{operation.fault}, at {operation.name} {operation.place}" if operation.fault else ""
+        return (Cause("overflow", None, sentence(grown, made) + ".", layers),)
+    if operation.fault:
+        return (Cause(_kind_of(origin), None, _words_on(operation) + _what_was_finite(origin), layers),)
     if origin.signal == LOSS:
-        return (Cause("loss function", None, origin.words or _words_on_loss(run)),)
+        return (Cause("loss function", None, _words_on_loss(run)),)
+    if origin.risky:
+        return (Cause("backward formula", None, _words_on_risks(origin), layers),)
     largest = _largest_before(run, origin)
-    layers = (origin.layer,)
     if largest is None:
         words = origin.words or "No earlier step was recorded to compare with."
-        return (Cause("first step", None, words, layers),)
-    room = float(np.log10(_greatest(run, origin.layer)) - np.log10(max(largest, np.finfo(np.float64).tiny)))
-    if room < limits.OVERFLOW_ROOM.value or _has_grown(run, origin):
-        words = f"Its largest value had grown to {largest:.1e} at the recorded step before: an overflow."
-        return (Cause("overflow", None, words, layers),)
+        return (Cause("first step", None, sentence(words), layers),)
     words = (
-        f"Its largest value was {largest:.1e} at the recorded step before, {room:.0f} decades below the end of its "
-        "number format: an operation without result (log 0, 0/0, root of a negative number) or the data, no overflow."
+        f"Its largest value was {largest:.1e} at the recorded step before, {_room(run, origin, largest):.0f} decades "
+        f"below the end of its number format: {_operations_without_result(origin)}, no overflow."
     )
     return (Cause("invalid operation", None, words, layers),)
+
+
+def _kind_of(origin: Origin) -> str:
+    if origin.signal == LOSS:
+        return "loss function"
+    return "invalid operation" if origin.forward else "backward formula"
+
+
+def _words_on(operation: Operation) -> str:
+    return sentence(f"{operation.fault}, at {operation.name} {operation.place}")
+
+
+def _what_was_finite(origin: Origin) -> str:
+    if origin.signal == LOSS:
+        return "; what the network had put out was finite."
+    return "." if origin.forward else "; the loss was finite, and so was what each layer put out."
+
+
+def _words_on_risks(origin: Origin) -> str:
+    return (
+        "The loss before was finite and the values of ordinary size, so it was the gradient that was lost: of the "
+        f"operations behind the loss, {', '.join(origin.risky)} can send back one that is not finite."
+    )
+
+
+def _operations_without_result(origin: Origin) -> str:
+    if origin.signal in BACKWARD:
+        return "a backward formula without result (the root of zero, a masked log of zero or quotient by zero)"
+    return "an operation without result (log 0, 0/0, root of a negative number) or the data"
+
+
+def _growth(run: Run, origin: Origin) -> str:
+    """How large the values had become before they were lost, where that is what lost them."""
+    signal = replace(origin, signal=Signal.PRE_ACTIVATION, layer=origin.operation.after)
+    for seen, what in ((origin, "Its largest value"), (signal, f"The output of {called(signal.layer)}")):
+        largest = _largest_before(run, seen)
+        if largest is not None and (_room(run, seen, largest) < limits.OVERFLOW_ROOM.value or _has_grown(run, seen)):
+            return f"{what} had grown to {largest:.1e} at the recorded step before: an overflow"
+    return _growth_of_loss(run, origin)
+
+
+def _growth_of_loss(run: Run, origin: Origin) -> str:
+    series = run.history.scalars.get(LOSS)
+    if series is None:
+        return ""
+    before = np.abs(series.values[(series.steps < origin.step) & np.isfinite(series.values) & (series.values != 0)])
+    if len(before) <= 1 or np.log10(before[-1] / before[0]) < limits.OVERFLOW_GROWTH.value:
+        return ""
+    return f"The loss had grown from {before[0]:.1e} to {before[-1]:.1e} before: an overflow"
+
+
+def _room(run: Run, origin: Origin, largest: float) -> float:
+    """Decades between a value and the end of its number format."""
+    return float(np.log10(_greatest(run, origin.layer)) - np.log10(max(largest, np.finfo(np.float64).tiny)))
 
 
 def _words_on_loss(run: Run) -> str:
