@@ -19,6 +19,7 @@ endif
 
 # Two cores of threads for tiny tensors cost more than they bring; and nothing here may reach for the network.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=agg
+PYTEST := $(TEST_ENVIRONMENT) $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help environment run test check bench docs clean
@@ -31,7 +32,7 @@ environment: $(STAMP)  ## set up .venv with everything below (done by itself whe
 $(STAMP):
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(PIN) \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint $(PIN) \
 	  $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) --editable '.[$(EXTRAS)]' --group $(GROUP)
 	rm -f $(VENV)/.ok-*
 	touch $@
@@ -40,14 +41,14 @@ run: $(STAMP)  ## train a sick network, watched: verdict, report, two minutes
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)  ## the whole test suite
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, import contracts, fast tests: before every commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(PYTEST) -q -m "not slow" $(ARGS)
 
 bench: $(STAMP)  ## what watching costs on this machine
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/watching_cost.py $(ARGS)
