@@ -2,4 +2,23 @@
 
 import os
 
+import pytest
+from hypothesis import settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The fast set draws fewer examples, others every time; the whole suite draws them all.
+settings.register_profile("whole", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=25)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("fast" if "not slow" in config.getoption("markexpr") else "whole")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, all tests that only read the one short training go where it was made."""
+    for item in items:
+        if "sick" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("sick"))

@@ -76,7 +76,6 @@ def test_the_set_up_does_not_blind_a_short_training():
     assert len([step for step in recorded if step > 500]) >= 3
 
 
-@settings(deadline=None)
 @given(
     step=st.floats(1e-3, 10),
     relative_cost=st.floats(1e-3, 30),
@@ -94,7 +93,7 @@ def test_the_cost_is_bounded(step, relative_cost, relative_setup, budget, alarms
     assert cadence.spent <= budget * cadence.trained + setup + first + on_alarm + grace
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=settings().max_examples // 3)
 @given(relative_cost=st.floats(1e-2, 5), budget=st.floats(5e-3, 0.1))
 def test_a_long_training_keeps_to_the_budget(relative_cost, budget):
     cadence = Cadence(budget=budget)
@@ -104,7 +103,7 @@ def test_a_long_training_keeps_to_the_budget(relative_cost, budget):
     assert cadence.share >= min(budget, relative_cost) * 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=settings().max_examples // 3)
 @given(relative_cost=st.floats(0.1, 5), budget=st.floats(5e-3, 0.05))
 def test_recordings_are_spread_evenly(relative_cost, budget):
     steps = int(100 * relative_cost / budget)

@@ -100,7 +100,7 @@ def test_a_damaged_line_of_events_is_left_out_and_told(folder):
     assert history.notes == ("events.jsonl: 2 lines are damaged and were left out.",)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=st.sampled_from(["steps-0.bin", "events.jsonl", "run.json"]), place=st.floats(0, 1), bit=st.integers(0, 7))
 def test_any_flipped_bit_gives_one_clear_error_or_a_true_rest(sound, tmp_path, file, place, bit):
     folder = shutil.copytree(sound, tmp_path / "run", dirs_exist_ok=True)
@@ -120,7 +120,7 @@ def test_any_flipped_bit_gives_one_clear_error_or_a_true_rest(sound, tmp_path, f
             np.testing.assert_array_equal(history[column], whole[column][kept])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=st.sampled_from(["steps-0.bin", "events.jsonl", "run.json"]), content=st.binary(max_size=300))
 def test_any_garbage_gives_one_clear_error_or_none(sound, tmp_path, file, content):
     folder = shutil.copytree(sound, tmp_path / "run", dirs_exist_ok=True)

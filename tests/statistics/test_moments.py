@@ -143,7 +143,7 @@ def test_the_largest_floats_of_opposite_sign_merge():
     assert merged.mean == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 3)
 @given(hnp.arrays(np.float32, (2, 3, 4, 10)))
 def test_rows_merge_like_single_moments(values):
     rows = np.array([[[as_row(moments(x)) for x in part] for part in half] for half in values])
@@ -157,7 +157,7 @@ def test_rows_of_nothing_change_nothing():
     np.testing.assert_allclose(merge_rows(row, nothing), row, rtol=1e-15)
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 3)
 @given(hnp.arrays(np.float32, (5, 3, 10)))
 def test_pooled_rows_are_the_moments_of_all_parts(values):
     pooled = pool_rows(np.array([[as_row(moments(x)) for x in part] for part in values]))

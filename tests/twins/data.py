@@ -1,9 +1,9 @@
 """Small data, all of it offline: scikit-learn's own sets, generated sequences, a page of English."""
 
 from functools import cache
+from types import ModuleType
 
 import numpy as np
-import sklearn.datasets
 import torch
 from torch import Tensor
 
@@ -21,10 +21,17 @@ __all__ = [
 ]
 
 
+def library() -> ModuleType:
+    """scikit-learn's sets. Its import takes seconds, which those who only read the list of cases need not wait for."""
+    import sklearn.datasets
+
+    return sklearn.datasets
+
+
 @cache
 def digits() -> tuple[Tensor, Tensor]:
     """1,797 images of 8 × 8 pixels as rows, standardised as a whole, and their classes."""
-    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    x, y = library().load_digits(return_X_y=True)
     x = (x - x.mean()) / x.std()
     return torch.tensor(x, dtype=torch.float32), torch.tensor(y)
 
@@ -38,14 +45,14 @@ def images() -> tuple[Tensor, Tensor]:
 @cache
 def circles() -> tuple[Tensor, Tensor]:
     """Two concentric circles, 1,000 points."""
-    x, y = sklearn.datasets.make_circles(1000, factor=0.5, noise=0.1, random_state=0)
+    x, y = library().make_circles(1000, factor=0.5, noise=0.1, random_state=0)
     return torch.tensor(x / x.std(), dtype=torch.float32), torch.tensor(y)
 
 
 @cache
 def moons() -> tuple[Tensor, Tensor]:
     """Two half-moons, 1,000 points."""
-    x, y = sklearn.datasets.make_moons(1000, noise=0.1, random_state=0)
+    x, y = library().make_moons(1000, noise=0.1, random_state=0)
     x = (x - x.mean(0)) / x.std(0)
     return torch.tensor(x, dtype=torch.float32), torch.tensor(y)
 
@@ -66,7 +73,7 @@ def spirals() -> tuple[Tensor, Tensor]:
 @cache
 def diabetes() -> tuple[Tensor, Tensor]:
     """442 patients, 10 features and a target, all standardised. shapes (442, 10), (442, 1)"""
-    x, y = sklearn.datasets.load_diabetes(return_X_y=True)
+    x, y = library().load_diabetes(return_X_y=True)
     x, y = x / x.std(0), (y - y.mean()) / y.std()
     return torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)[:, None]
 
@@ -74,7 +81,7 @@ def diabetes() -> tuple[Tensor, Tensor]:
 @cache
 def wine(*, raw: bool = False) -> tuple[Tensor, Tensor]:
     """178 wines, 13 features, 3 classes; raw features reach from 0.1 to 1,700."""
-    x, y = sklearn.datasets.load_wine(return_X_y=True)
+    x, y = library().load_wine(return_X_y=True)
     if not raw:
         x = (x - x.mean(0)) / x.std(0)
     return torch.tensor(x, dtype=torch.float32), torch.tensor(y)
@@ -83,7 +90,7 @@ def wine(*, raw: bool = False) -> tuple[Tensor, Tensor]:
 @cache
 def cancer(*, raw: bool = False) -> tuple[Tensor, Tensor]:
     """569 biopsies, 30 features, 2 classes; raw features reach from 0.001 to 4,000."""
-    x, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
+    x, y = library().load_breast_cancer(return_X_y=True)
     if not raw:
         x = (x - x.mean(0)) / x.std(0)
     return torch.tensor(x, dtype=torch.float32), torch.tensor(y)
@@ -100,8 +107,7 @@ def first_symbol(length: int, *, symbols: int = 4, samples: int = 512) -> tuple[
 def english() -> tuple[Tensor, int]:
     """scikit-learn's descriptions of its data sets as character numbers, and how many characters there are."""
     text = "".join(
-        load().DESCR
-        for load in (sklearn.datasets.load_digits, sklearn.datasets.load_diabetes, sklearn.datasets.load_breast_cancer)
+        load().DESCR for load in (library().load_digits, library().load_diabetes, library().load_breast_cancer)
     )
     characters = sorted(set(text))
     number = {character: index for index, character in enumerate(characters)}
