@@ -6,8 +6,6 @@ Whatever a user or a run named is escaped where it is written.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,11 @@ from isometry.diagnosis.finding import Diagnosis, Evidence, Finding, Severity
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
 from isometry.network.signals import Signal
-from isometry.report.chart import Chart, Table
+from isometry.report.chart import Table
 from isometry.report.columns import log10, optional, telling_rows
 from isometry.report.json import strict
+from isometry.report.page import document, figure, safe, tabulate
 from isometry.report.pictures import Album, album
-from isometry.report.svg import svg
 from isometry.report.text import (
     cause_words,
     fine_problems,
@@ -30,18 +28,15 @@ from isometry.report.text import (
     unchecked_problems,
     where_and_when,
 )
-from isometry.report.words import clean, counted, measured, notes_of, number, plural, problem, run_line
+from isometry.report.words import counted, measured, notes_of, number, plural, problem, run_line
 
 __all__ = ["page"]
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def page(diagnosis: Diagnosis) -> str:
     """The whole page."""
     run = diagnosis.run
     pictures = album(diagnosis)
-    style = (files("isometry.report") / "page.css").read_text(encoding="utf-8")
     body = [
         _header(run),
         '<main id="main">',
@@ -52,41 +47,26 @@ def page(diagnosis: Diagnosis) -> str:
         _checks(diagnosis, pictures),
         _provenance(run),
         "</main>",
-        "<footer><p>Written by isometry. This file is complete: it asks for nothing from anywhere.</p></footer>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_safe(run.name)} · isometry: {_safe(headline(diagnosis))}</title>\n"
-        f"<style>\n{style}</style>\n</head>\n"
-        '<body>\n<a class="skip" href="#main">Skip to the verdict</a>\n'
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _safe(text: str) -> str:
-    """Text that no browser takes for markup, no control characters in it."""
-    return escape(clean(text), quote=True)
+    title = f"{run.name} · isometry: {headline(diagnosis)}"
+    return document(title, body, skip="Skip to the verdict")
 
 
 # Above ----------------------------------------------------------------------------------------------------------------
 
 
 def _header(run: Run) -> str:
-    facts = "".join(f'<span class="fact">{_safe(fact)}</span>' for fact in run_line(run))
+    facts = "".join(f'<span class="fact">{safe(fact)}</span>' for fact in run_line(run))
     return f'<header><span class="mark">isometry</span>{facts}</header>'
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
     tone = "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
     lead = healthy_sentence(diagnosis) if diagnosis.healthy else diagnosis.findings[0].summary
-    notes = "".join(f'<p class="lead">{_safe(note)}</p>' for note in notes_of(diagnosis.run))
+    notes = "".join(f'<p class="lead">{safe(note)}</p>' for note in notes_of(diagnosis.run))
     return (
         f'<section class="verdict {tone}"><span class="severity">{tone}</span>'
-        f'<h1>{_safe(headline(diagnosis))}</h1><p class="lead">{_safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'
+        f'<h1>{safe(headline(diagnosis))}</h1><p class="lead">{safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'
     )
 
 
@@ -100,8 +80,8 @@ def _agenda(diagnosis: Diagnosis) -> str:
         severity = Severity(finding.severity).name
         where = where_and_when(finding, order)[0]
         entries.append(
-            f'<li class="{severity}"><b>{severity}</b> <a href="#finding-{place}">{_safe(problem(finding.problem))}</a>'
-            f" {_safe(where)}</li>"
+            f'<li class="{severity}"><b>{severity}</b> <a href="#finding-{place}">{safe(problem(finding.problem))}</a>'
+            f" {safe(where)}</li>"
         )
     return f'<ul class="agenda">{"".join(entries)}</ul>'
 
@@ -116,13 +96,13 @@ def _findings(diagnosis: Diagnosis, pictures: Album) -> Iterable[str]:
     for place, (finding, proof) in enumerate(zip(diagnosis.findings, pictures.proofs, strict=True), start=1):
         severity = Severity(finding.severity).name
         name = problem(finding.problem)
-        picture = _figure(proof, f"picture-{place}", width=660) if proof is not None else ""
+        picture = figure(proof, f"picture-{place}", width=660) if proof is not None else ""
         yield (
             f'<article class="finding {severity}{" pictured" if picture else ""}" id="finding-{place}" '
             f'aria-labelledby="title-{place}"><div>'
-            f'<span class="severity">{severity}</span><h2 id="title-{place}">{_safe(name[:1].upper() + name[1:])}</h2>'
-            f'<p class="where">{_safe(" · ".join(where_and_when(finding, order)))}</p>'
-            f'<p class="summary">{_safe(finding.summary)}</p>{_why(finding)}{_evidence(finding.evidence)}</div>'
+            f'<span class="severity">{severity}</span><h2 id="title-{place}">{safe(name[:1].upper() + name[1:])}</h2>'
+            f'<p class="where">{safe(" · ".join(where_and_when(finding, order)))}</p>'
+            f'<p class="summary">{safe(finding.summary)}</p>{_why(finding)}{_evidence(finding.evidence)}</div>'
             f"{picture}</article>"
         )
     if diagnosis.findings:
@@ -132,10 +112,10 @@ def _findings(diagnosis: Diagnosis, pictures: Album) -> Iterable[str]:
 def _why(finding: Finding) -> str:
     parts = []
     if finding.causes:
-        causes = "".join(f"<li>{_safe(cause_words(cause))}</li>" for cause in told_causes(finding))
+        causes = "".join(f"<li>{safe(cause_words(cause))}</li>" for cause in told_causes(finding))
         parts.append(f"<dt>because</dt><dd><ul>{causes}</ul></dd>")
     if finding.consequence:
-        parts.append(f"<dt>so</dt><dd>{_safe(finding.consequence)}</dd>")
+        parts.append(f"<dt>so</dt><dd>{safe(finding.consequence)}</dd>")
     return f'<dl class="why">{"".join(parts)}</dl>' if parts else ""
 
 
@@ -146,52 +126,16 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
         ("measured", "value", "limit", "unit", "source of the limit"),
         tuple((e.quantity, number(e.measured), number(e.limit), e.unit, e.source) for e in evidence),
     )
-    return f'<details class="evidence"><summary>Evidence</summary>{_table(table, "Evidence")}</details>'
-
-
-def _figure(chart: Chart, identifier: str, *, width: float) -> str:
-    numbers = ""
-    if chart.table.rows:
-        numbers = f"<details><summary>The numbers</summary>{_table(chart.table, chart.title)}</details>"
-    return (
-        f"<figure><figcaption><h3>{_safe(chart.title)}</h3><p>{_safe(chart.reading)}</p></figcaption>"
-        f'<div class="canvas" tabindex="0" role="group" aria-label="{_safe("Picture: " + chart.title)}">'
-        f"{svg(chart, identifier=identifier, width=width)}</div>"
-        f'<div class="more"><details><summary>In words</summary><p>{_safe(chart.alt)}</p></details>{numbers}</div>'
-        "</figure>"
-    )
+    return f'<details class="evidence"><summary>Evidence</summary>{tabulate(table, "Evidence")}</details>'
 
 
 def _gallery(pictures: Album, offset: int) -> Iterable[str]:
     if pictures.others:
         yield '<section aria-labelledby="pictures"><h2 id="pictures">The training in pictures</h2><div class="gallery">'
         yield from (
-            _figure(chart, f"picture-{offset + k}", width=540) for k, chart in enumerate(pictures.others, start=1)
+            figure(chart, f"picture-{offset + k}", width=540) for k, chart in enumerate(pictures.others, start=1)
         )
         yield "</div></section>"
-
-
-def _table(table: Table, words: str, *, numeric_from: int = 1) -> str:
-    numeric = [
-        place >= numeric_from and all(_is_number(row[place]) for row in table.rows)
-        for place in range(len(table.columns))
-    ]
-    classes = [' class="n"' if flag else "" for flag in numeric]
-    head = "".join(
-        f'<th scope="col"{kind}>{_safe(name)}</th>' for name, kind in zip(table.columns, classes, strict=True)
-    )
-    rows = []
-    for row in table.rows:
-        cells = "".join(f"<td{kind}>{_safe(cell)}</td>" for cell, kind in zip(row[1:], classes[1:], strict=True))
-        rows.append(f'<tr><th scope="row">{_safe(row[0])}</th>{cells}</tr>')
-    return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{_safe("Table: " + words)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _is_number(cell: str) -> bool:
-    return not cell or cell in ("–", "NaN", "∞", "−∞") or cell[0] in "0123456789−+"
 
 
 # Tables and facts -----------------------------------------------------------------------------------------------------
@@ -206,7 +150,7 @@ def _layers(run: Run) -> str:
     return (
         '<section aria-labelledby="layers"><h2 id="layers">Layers</h2>'
         f"<details{shown}><summary>{plural(len(layers), 'layer')}, input first</summary>"
-        f"{_table(table, 'Layers')}</details></section>"
+        f"{tabulate(table, 'Layers')}</details></section>"
     )
 
 
@@ -265,13 +209,12 @@ def _remarks(layer: Layer) -> str:
 
 def _checks(diagnosis: Diagnosis, pictures: Album) -> str:
     fine, unchecked = fine_problems(diagnosis), unchecked_problems(diagnosis)
-    good = "".join(f"<li>{_safe(name)}</li>" for name in fine) or "<li>nothing</li>"
+    good = "".join(f"<li>{safe(name)}</li>" for name in fine) or "<li>nothing</li>"
     left = "".join(
-        f'<li>{_safe(", ".join(names))}: <span class="reason">{_safe(reason)}</span></li>'
-        for reason, names in unchecked
+        f'<li>{safe(", ".join(names))}: <span class="reason">{safe(reason)}</span></li>' for reason, names in unchecked
     )
     blank = "".join(
-        f'<li> {_safe(entry.name.replace("-", " "))}: <span class="reason">{_safe(entry.reason)}</span></li>'
+        f'<li> {safe(entry.name.replace("-", " "))}: <span class="reason">{safe(entry.reason)}</span></li>'
         for entry in pictures.missing
     )
     return (
@@ -296,7 +239,7 @@ def _provenance(run: Run) -> str:
     facts.update({str(key): value for key, value in run.provenance.items()})
     if not facts:
         return ""
-    entries = "".join(f"<dt>{_safe(key)}</dt><dd>{_safe(_plain(value))}</dd>" for key, value in facts.items())
+    entries = "".join(f"<dt>{safe(key)}</dt><dd>{safe(_plain(value))}</dd>" for key, value in facts.items())
     return (
         '<section aria-labelledby="provenance"><h2 id="provenance">Where this run comes from</h2>'
         f'<dl class="facts">{entries}</dl></section>'
