@@ -30,6 +30,7 @@ CODES = {
     "D101": "unscaled_input",
     "D102": "unscaled_input",
     "L101": "loss_not_decreasing",
+    "L102": "loss_not_decreasing",
     "L201": "loss_spike",
 }
 """Codes once used keep their meaning."""

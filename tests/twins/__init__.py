@@ -3,11 +3,11 @@
 `CASES` are for calibration and for the tests; `held_out.CASES` are for the final word and for nothing else.
 """
 
-from . import depth, faults, rates, units, zoo
+from . import depth, faults, graphs, rates, units, zoo
 from .case import Case, Ladder
 
 __all__ = ["CASES", "LADDERS"]
 
-FAMILIES = [*depth.FAMILIES, *units.FAMILIES, *rates.FAMILIES, *faults.FAMILIES]
-CASES: list[Case] = [case for family in FAMILIES for case in family.cases()] + zoo.CASES
+FAMILIES = [*depth.FAMILIES, *units.FAMILIES, *rates.FAMILIES, *faults.FAMILIES, *graphs.FAMILIES]
+CASES: list[Case] = [case for family in FAMILIES for case in family.cases()] + zoo.CASES + graphs.ZOO
 LADDERS: list[Ladder] = [*depth.LADDERS, *units.LADDERS, *rates.LADDERS]

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.finding import Severity
 from isometry.diagnosis.level import level_of, loss_series
 from isometry.diagnosis.trunk import column
 from isometry.errors import NotRecorded
@@ -11,7 +12,7 @@ from isometry.history.run import Run
 from isometry.network.signals import Signal
 from isometry.statistics.update import update_ratio
 
-__all__ = ["has_learned", "is_adaptive", "loss_progress", "update_ratios"]
+__all__ = ["has_learned", "is_adaptive", "loss_progress", "toll", "update_ratios"]
 
 ADAPTIVE = frozenset({"adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adafactor"})
 
@@ -53,6 +54,23 @@ def has_learned(run: Run) -> bool:
     """The loss is so low that the network cannot be said not to learn."""
     progress = loss_progress(run)
     return progress is not None and progress > limits.LEARNED.value
+
+
+def toll(run: Run, *, usually: Severity) -> Severity:
+    """What something that stands in the way of learning did to this training, as its loss tells.
+
+    It harms where the loss did not come half of the way down from what guessing loses, or left the numbers; it slows
+    where it did. ``usually`` is what it does in most trainings, for runs whose loss does not tell.
+    """
+    progress = loss_progress(run)
+    if progress is None and not _is_lost(run):
+        return usually
+    return Severity.SLOWS if has_learned(run) else Severity.HARMS
+
+
+def _is_lost(run: Run) -> bool:
+    series = run.history.scalars.get("loss")
+    return series is not None and len(series) > 0 and not np.isfinite(series.values[-1])
 
 
 def update_ratios(run: Run, *, rows: NDArray[np.int64], layers: tuple[int, ...]) -> NDArray[np.float64]:

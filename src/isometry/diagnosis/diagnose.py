@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable
 
 from isometry.diagnosis.finding import Diagnosis, Finding, NotChecked
+from isometry.diagnosis.order import in_order
 from isometry.diagnosis.rule import Rule, rules
 from isometry.errors import IsometryError, NotRecorded
 from isometry.history.run import Run
@@ -24,7 +25,8 @@ def diagnose(run: Run, only: Iterable[str] | None = None) -> Diagnosis:
     findings: list[Finding] = []
     checked: dict[str, None] = {}
     not_checked: list[NotChecked] = []
-    for rule in _chosen(only):
+    chosen = _chosen(only)
+    for rule in chosen:
         try:
             findings += _asked(rule, run)
             checked[rule.problem] = None
@@ -33,8 +35,8 @@ def diagnose(run: Run, only: Iterable[str] | None = None) -> Diagnosis:
         except Exception as fault:  # noqa: BLE001  one faulty rule must not cost the user the other rules' findings
             warnings.warn(f"Rule {rule.code} {rule.name} failed: {fault!r}", RuntimeWarning, stacklevel=2)
             not_checked.append(NotChecked(rule.problem, rule.code, f"the rule failed: {fault!r}"))
-    findings.sort(key=_urgency)
-    return Diagnosis(tuple(findings), tuple(checked), tuple(not_checked), run)
+    ordered = in_order(findings, {rule.code: rule.follows for rule in chosen})
+    return Diagnosis(ordered, tuple(checked), tuple(not_checked), run)
 
 
 def _asked(rule: Rule, run: Run) -> tuple[Finding, ...]:
@@ -43,16 +45,6 @@ def _asked(rule: Rule, run: Run) -> tuple[Finding, ...]:
         names = ", ".join(f"{signal} {statistic}" for signal, statistic in missing)
         raise NotRecorded(f"not recorded: {names}")
     return rule(run)
-
-
-SYMPTOMS = ("loss_not_decreasing", "loss_spike")
-"""What shows in the loss has a cause inside the network: where both are found, the cause is told first."""
-
-
-def _urgency(finding: Finding) -> tuple[int, bool, float, float, str]:
-    """Worst first; among equals causes before symptoms, then the surest, then the earliest."""
-    step = float("inf") if finding.first_step is None else float(finding.first_step)
-    return -int(finding.severity), finding.problem in SYMPTOMS, -finding.confidence, step, finding.code
 
 
 def _chosen(only: Iterable[str] | None) -> tuple[Rule, ...]:

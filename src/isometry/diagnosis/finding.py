@@ -96,6 +96,8 @@ class Finding(Shown):
     """The rule's own code, finer than the problem; filled in by the decorator."""
     confidence: float = 0.0
     """Precision of the rule as measured on the twins; filled in by the decorator unless the rule lowers it."""
+    follows: tuple[str, ...] = ()
+    """Codes of the findings of the same diagnosis that this one is a consequence of; filled in by ``diagnose``."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -107,6 +109,7 @@ class Finding(Shown):
             "first_step": self.first_step,
             "summary": self.summary,
             "consequence": self.consequence,
+            "follows": list(self.follows),
             "causes": [cause.to_dict() for cause in self.causes],
             "evidence": [piece.to_dict() for piece in self.evidence],
         }
@@ -129,7 +132,7 @@ class Diagnosis(Shown):
     """Everything that the rules say about one run."""
 
     findings: tuple[Finding, ...]
-    """Worst first."""
+    """Worst first; causes before what follows from them."""
     checked: tuple[str, ...]
     """Problems that were looked for."""
     not_checked: tuple[NotChecked, ...]

@@ -25,6 +25,32 @@ class Limit:
         return Evidence(quantity, float(measured), self.value, self.unit, columns, self.source)
 
 
+UNMEASURED = "not measured yet"
+PRECISION = {
+    code: Limit(value, "share of findings", UNMEASURED)
+    for code, value in {
+        "A101": 0.81,
+        "A201": 0.91,
+        "D101": 0.9,
+        "D102": 0.9,
+        "G101": 0.88,
+        "G102": 0.85,
+        "G201": 0.94,
+        "G202": 0.75,
+        "G301": 0.95,
+        "L101": 0.95,
+        "L102": 0.95,
+        "L201": 0.9,
+        "N101": 1.0,
+        "U101": 0.95,
+        "U102": 0.95,
+        "W101": 0.98,
+        "W102": 0.9,
+    }.items()
+}
+
+NEARLY_AS_SEVERE = Limit(1, "grades", "a cause is told before its consequence if it is at most one grade milder")
+
 FEWEST_PLACES = Limit(3, "places", "a slope along depth needs two steps; two places have only a ratio")
 TWINS = "calibrated 2026-11 between the healthy and the sick twins"
 LEARNED = Limit(
@@ -119,6 +145,7 @@ GREATEST = {
 ABOVE_NOISE = Limit(3.0, "standard deviations", "three-sigma rule")
 BEGAN_TRAINED = Limit(0.5, "share of guessing", "untrained networks start at or above guessing")
 LEAST_PROPORTION = Limit(1e-6, "times guessing", "no real task starts a million times better: the loss was rescaled")
+ALONE = Limit(3.0, "times the loss function's own mean", "untrained networks scatter less from batch to batch")
 GREATEST_PROPORTION = Limit(1e2, "times guessing", "draws that start a hundred times worse are rescaled losses")
 ORDINARY = Limit(0.25, "share of 1/√fan-in", "the default draw of linear layers has 0.58 of it")
 
@@ -158,12 +185,15 @@ SPIKE_MEMORY = Limit(1000, "steps", "so long a past holds the tail of hard sampl
 SPIKE_START = Limit(10, "steps", "the median of the first ten steps stands for the untrained network")
 SPIKE_PART = Limit(0.5, "share of the way back", CURVES)
 SPIKE_FACTOR = Limit(2.0, "times the level before", CURVES)
-SPIKE_PATIENCE = Limit(20, "steps", "sooner before the end of a run it cannot be told whether the loss comes back")
+SPIKE_LEFT = Limit(0.1, "share of the way back", "a tenth of what had been learned is gone at the end")
 SPIKE_RESTART = Limit(20, "steps", "a restart needs a few steps to show, and rates are recorded only now and then")
 RAISED = Limit(1.5, "times the rate before", "schedules that fall, or creep up, stay below")
 ONE_BATCH = Limit(4, "steps", "one batch, or two close together, and the echo in momentum")
 UNTOLD = Limit(1e6, "", "words only: larger proportions are all the same")
 
+LARGE_PART = Limit(0.25, "share of layers", "words of intent: one head of many is often idle on purpose")
+STUCK = Limit(0.3, "share of the loss", "as HARDLY_FALLEN: whatever is left out is missed")
+UNIFORM = Limit(1.8, "greatest weight over rms", "√3 for a uniform draw, 2.9 and more for 64 or more normal numbers")
 FEWEST_RECORDS = Limit(5, "recorded steps", "fewer may all lie in the first steps, where zero can be a design")
 
 INPUT_LARGE = Limit(30.0, "rms", "benchmarks/input_scale.py, 2026-11: plain SGD breaks between 30 and 100, Adam later")

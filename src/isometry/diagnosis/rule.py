@@ -7,6 +7,7 @@ from functools import cache
 from itertools import pairwise
 
 from isometry.catalogue import collect
+from isometry.diagnosis import limits
 from isometry.diagnosis.finding import PROBLEMS, Finding
 from isometry.errors import IsometryError
 from isometry.history.run import Run
@@ -33,6 +34,8 @@ class Rule:
     """Precision measured on the twins."""
     doc: str
     judge: Judge
+    follows: frozenset[str] = frozenset()
+    """Problems that this one may be a consequence of."""
 
     def missing(self, run: Run) -> tuple[Column, ...]:
         """The columns that the rule needs and the run does not hold."""
@@ -52,7 +55,13 @@ class Rule:
 
 
 def rule(
-    code: str, *, problem: str, reads: Sequence[Column], confidence: float, name: str = ""
+    code: str,
+    *,
+    problem: str,
+    reads: Sequence[Column],
+    confidence: float | None = None,
+    follows: Sequence[str] = (),
+    name: str = "",
 ) -> Callable[[Judge], Rule]:
     """Make a rule of the decorated function.
 
@@ -60,16 +69,21 @@ def rule(
         code: stable code, unique among all rules
         problem: one of ``PROBLEMS``
         reads: (signal, statistic) columns it needs; where one is missing the problem is reported as not checked
-        confidence: precision measured on the twins, 0 to 1
+        confidence: precision measured on the twins, 0 to 1; left out, the one in ``limits.PRECISION``
+        follows: problems that this one may be a consequence of. Where one of them is found too, and was there before,
+            it is told first, and the finding of this rule says what it follows from.
         name: defaults to the function's name with hyphens
 
     The function may raise ``NotRecorded`` with a reason where the run has nothing for it to judge.
     """
-    if problem not in PROBLEMS:
-        raise IsometryError(
-            f"Rule {code} names the problem {problem!r}, which is not in PROBLEMS. "
-            "Use one of those names, or add this one to diagnosis/finding.py."
-        )
+    for named in (problem, *follows):
+        if named not in PROBLEMS:
+            raise IsometryError(
+                f"Rule {code} names the problem {named!r}, which is not in PROBLEMS. "
+                "Use one of those names, or add this one to diagnosis/finding.py."
+            )
+    if confidence is None and code not in limits.PRECISION:
+        raise IsometryError(f"Rule {code} has no confidence. Measure its precision and give it as confidence=….")
 
     def decorate(judge: Judge) -> Rule:
         return Rule(
@@ -77,9 +91,10 @@ def rule(
             name=name or judge.__name__.replace("_", "-"),
             problem=problem,
             reads=tuple((str(signal), statistic) for signal, statistic in reads),
-            confidence=confidence,
+            confidence=limits.PRECISION[code].value if confidence is None else confidence,
             doc=inspect.getdoc(judge) or "",
             judge=judge,
+            follows=frozenset(follows),
         )
 
     return decorate

@@ -22,14 +22,20 @@ class Stepper:
         self.count = count
         self.models = len(sites.models)
         self.before: dict[int, Tensor] = {}
+        self.fed: set[int] = set()
+        """Ids of parameters outside the watched models that were seen with a gradient."""
         if optimizer is None:
             self.parameters = {id(p) for _, p in sites.parameters() if p.requires_grad}
             self.unknown = False
         else:
-            listed = [p for group in optimizer.param_groups for p in group["params"]]
+            listed = self.listed()
             self.parameters = {id(p) for p in listed if id(p) in sites.of_parameter}
             self.unknown = len(self.parameters) < len({id(p) for p in listed})
         self.sites = [site for site in sites.all if any(id(p) in self.parameters for p in site.parameters.values())]
+
+    def listed(self) -> list[Tensor]:
+        """What the optimiser holds at present, parts of the watched models or not."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]] if self.optimizer else []
 
     def trained(self) -> list[Tensor]:
         """First and last trained parameter: enough to see that a step was taken."""

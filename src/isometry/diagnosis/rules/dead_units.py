@@ -21,7 +21,12 @@ SEEN = (Signal.ACTIVATION, "seen")
 LATE_SHARE = 4
 
 
-@rule("A101", problem="dead_units", reads=[], confidence=0.81)
+@rule(
+    "A101",
+    problem="dead_units",
+    reads=[],
+    follows=["learning_rate_too_high", "unscaled_input", "poor_initialization", "loss_spike"],
+)
 def dead_units(run: Run) -> Iterable[Finding]:
     """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they never learn.
 

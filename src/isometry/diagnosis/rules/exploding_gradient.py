@@ -19,7 +19,12 @@ DELTA_RMS = (Signal.DELTA, "rms")
 DELTA_COUNT = (Signal.DELTA, "count")
 
 
-@rule("G201", problem="exploding_gradient", reads=[DELTA_RMS, DELTA_COUNT], confidence=0.94)
+@rule(
+    "G201",
+    problem="exploding_gradient",
+    reads=[DELTA_RMS, DELTA_COUNT],
+    follows=["poor_initialization", "unscaled_input", "learning_rate_too_high"],
+)
 def exploding_gradient(run: Run) -> Iterable[Finding]:
     """δ grows on its way from the output to the input: steps that suit the last layers throw the first ones about.
 

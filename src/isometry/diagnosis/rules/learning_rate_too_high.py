@@ -15,7 +15,12 @@ from isometry.history.run import Run
 __all__ = ["learning_rate_too_high"]
 
 
-@rule("U101", problem="learning_rate_too_high", reads=[UPDATE_RMS, WEIGHT_RMS], confidence=0.95)
+@rule(
+    "U101",
+    problem="learning_rate_too_high",
+    reads=[UPDATE_RMS, WEIGHT_RMS],
+    follows=["unscaled_input", "poor_initialization", "exploding_gradient"],
+)
 def learning_rate_too_high(run: Run) -> Iterable[Finding]:
     """Single steps change the weights by a large part of their size, and the loss is the worse for it.
 

@@ -18,7 +18,12 @@ __all__ = ["learning_rate_too_low"]
 DELTA_RMS = (Signal.DELTA, "rms")
 
 
-@rule("U102", problem="learning_rate_too_low", reads=[UPDATE_RMS, WEIGHT_RMS], confidence=0.95)
+@rule(
+    "U102",
+    problem="learning_rate_too_low",
+    reads=[UPDATE_RMS, WEIGHT_RMS],
+    follows=["poor_initialization", "unscaled_input", "vanishing_gradient"],
+)
 def learning_rate_too_low(run: Run) -> Iterable[Finding]:
     """Every layer's weights went hardly anywhere, and the loss stayed near where it began.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from isometry.diagnosis import limits
-from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
+from isometry.diagnosis.finding import PROBLEMS, Cause, Evidence, Finding, Severity
 from isometry.diagnosis.level import Level, has_rivals, level_of
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
@@ -16,8 +16,11 @@ __all__ = ["loss_not_decreasing"]
 TRULY_BOUNDED = frozenset({"cross_entropy", "nll", "binary_cross_entropy"})
 """Losses whose guessing level hardly changes from batch to batch, so that staying above it can be told."""
 
+CAUSES = tuple(name for name in PROBLEMS if name not in ("loss_not_decreasing", "loss_spike"))
+"""A loss that does not fall has its reason inside the network wherever one is found there."""
 
-@rule("L101", problem="loss_not_decreasing", reads=[], confidence=0.95)
+
+@rule("L101", problem="loss_not_decreasing", reads=[], follows=CAUSES)
 def loss_not_decreasing(run: Run) -> Iterable[Finding]:
     """Over the whole run the loss came down by no more than a few percent, or never below what guessing gives.
 
@@ -58,7 +61,6 @@ def _negated(level: Level) -> Finding:
             f"the loss begins at {level.first:.3g}, minus what guessing gives, and ends at {level.course.end:.3g}: "
             "its sign is turned, so training makes the network worse"
         ),
-        first_step=0,
         causes=(Cause("sign", None, f"{level.kind} cannot be below zero."),),
         evidence=(limits.NEGATED.evidence("start of the loss over that of guessing", level.first / level.guessing),)
         if level.guessing
@@ -104,7 +106,6 @@ def _finding(level: Level) -> Finding:
     return Finding(
         severity=Severity.HARMS,
         summary=f"the loss {how} over {course.steps} steps{beside}",
-        first_step=0,
         causes=(Cause("guessing", None, "An answer that ignores the inputs would do as well."),) if beside else (),
         evidence=tuple(evidence),
         consequence="The network has learned nothing that shows in its loss.",

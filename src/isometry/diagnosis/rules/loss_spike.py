@@ -9,14 +9,16 @@ from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
 from isometry.diagnosis.level import has_rivals, loss_series
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
-from isometry.history.history import Integers, Series
+from isometry.history.history import Integers
 from isometry.history.run import Run
 from isometry.statistics.series import Jump, Values, jumps
 
 __all__ = ["loss_spike"]
 
 
-@rule("L201", problem="loss_spike", reads=[], confidence=0.9)
+@rule(
+    "L201", problem="loss_spike", reads=[], follows=["learning_rate_too_high", "unscaled_input", "exploding_gradient"]
+)
 def loss_spike(run: Run) -> Iterable[Finding]:
     """The loss rises within a few steps far above everything that its own recent past makes plausible.
 
@@ -28,7 +30,7 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     a longer one for single batches, already holds rises like them; a rate that was raised on purpose shows in the
     recorded rate; losses that two optimisers pull at (GANs) jump in good health and are not judged. A jump that
     stays, below the level of the start, is taken for harder data. What comes back within a few steps is one bad
-    batch, and only noted.
+    batch, and only noted, unless the run ends far above where it was before.
 
     Sources: Chowdhery et al. 2023, section 5.1 (spikes of large models). Limits: benchmarks/loss_curves.py.
     """
@@ -45,7 +47,7 @@ def loss_spike(run: Run) -> Iterable[Finding]:
         if _matters(jump, values) and not _follows_rate(run, jump, steps) and not _is_tail(jump, values)
     ]
     if found:
-        yield _finding(found, steps, series)
+        yield _finding(found, values, steps)
 
 
 def _candidates(values: Values) -> list[Jump]:
@@ -87,40 +89,66 @@ def _follows_rate(run: Run, jump: Jump, steps: Integers) -> bool:
     return bool(len(recent) and recent.max() > limits.RAISED.value * settled)
 
 
-def _finding(found: list[Jump], steps: Integers, series: Series) -> Finding:
-    worst = max(found, key=lambda jump: (not jump.back, jump.length > 1, jump.rise))
+def _finding(found: list[Jump], values: Values, steps: Integers) -> Finding:
+    lasting = [jump for jump in found if _is_lost(jump, values)]
+    worst = max(lasting or found, key=lambda jump: (not jump.back, jump.length > 1, jump.rise))
     at = int(steps[worst.at])
     more = f", the worst of {len(found)} such jumps" if len(found) > 1 else ""
+    end = _end(values)
     return Finding(
-        severity=_severity(worst, series),
-        summary=f"the loss jumps from {worst.before:.3g} to {worst.peak:.3g} at step {at}{more}; {_aftermath(worst)}",
+        severity=_severity(worst, lost=bool(lasting)),
+        summary=(
+            f"the loss jumps from {worst.before:.3g} to {worst.peak:.3g} at step {at}{more}; "
+            f"{_aftermath(worst, end, lost=bool(lasting))}"
+        ),
         first_step=int(steps[found[0].at]),
-        causes=(_cause(worst),),
+        causes=(_cause(worst, lost=bool(lasting)),),
         evidence=(
             Evidence("loss before the jump", worst.before),
+            Evidence("loss at the end", end),
             limits.SPIKE_SCORE.evidence("rise over the scatter before it", min(worst.score, limits.UNTOLD.value)),
             limits.SPIKE_RECORD.evidence("rise over the largest one before", min(worst.record, limits.UNTOLD.value)),
         ),
         consequence=(
-            "What was learned before is lost." if not worst.back else "The steps until it is back are spent in vain."
+            "What was learned before is lost." if lasting else "The steps until it is back are spent in vain."
         ),
     )
 
 
-def _severity(jump: Jump, series: Series) -> Severity:
+def _end(values: Values) -> float:
+    return float(np.median(values[-int(limits.SPIKE_START.value) :]))
+
+
+def _is_lost(jump: Jump, values: Values) -> bool:
+    """Whether the run ended far above its level before the jump, at once or after the loss had touched it again."""
+    if jump.length <= limits.ONE_BATCH.value and len(values) - jump.at <= limits.SPIKE_START.value:
+        return False  # the end is the jump itself
+    if not jump.back:
+        return jump.length > limits.ONE_BATCH.value
+    left, start = _end(values) - jump.before, float(np.median(values[: int(limits.SPIKE_START.value)]))
+    doubled = jump.before <= 0 or _end(values) > limits.SPIKE_FACTOR.value * jump.before
+    return (
+        doubled
+        and left > limits.SPIKE_LEFT.value * abs(start - jump.before)
+        and left > limits.ABOVE_NOISE.value * jump.rise / jump.score
+    )
+
+
+def _severity(jump: Jump, *, lost: bool) -> Severity:
     """Lost for good, lost for a while, or one batch."""
-    if not jump.back and len(series) - jump.at > limits.SPIKE_PATIENCE.value:
+    if lost:
         return Severity.HARMS
     return Severity.SLOWS if jump.length > limits.ONE_BATCH.value else Severity.NOTE
 
 
-def _aftermath(jump: Jump) -> str:
+def _aftermath(jump: Jump, end: float, *, lost: bool) -> str:
     if not jump.back:
         return "it had not come back when the run ended"
-    return f"it is back after {jump.length} step{'s' if jump.length > 1 else ''}"
+    back = f"it is back after {jump.length} step{'s' if jump.length > 1 else ''}"
+    return f"{back}, but not for long: it ends at {end:.3g}" if lost else back
 
 
-def _cause(jump: Jump) -> Cause:
-    if jump.back and jump.length <= limits.ONE_BATCH.value:
+def _cause(jump: Jump, *, lost: bool) -> Cause:
+    if not lost and jump.back and jump.length <= limits.ONE_BATCH.value:
         return Cause("one batch", None, "The weights were hardly harmed; that batch was unlike the others.")
     return Cause("the weights", None, "Later batches suffer too, so a step threw the weights off.")

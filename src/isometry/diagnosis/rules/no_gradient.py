@@ -1,20 +1,24 @@
 """G301: parameters that ought to learn and that the loss never reaches."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.course import has_learned
 from isometry.diagnosis.finding import Cause, Finding, Severity
+from isometry.diagnosis.level import level_of
 from isometry.diagnosis.rule import rule
+from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 
 __all__ = ["no_gradient"]
 
 GRADIENT_RMS = (Signal.WEIGHT_GRADIENT, "rms")
+WEIGHT_RMS, WEIGHT_MAX = (Signal.WEIGHT, "rms"), (Signal.WEIGHT, "abs_max")
 SLOPE_RMS = (Signal.SLOPE, "rms")
 DEAD, UNITS = (Signal.ACTIVATION, "dead"), (Signal.ACTIVATION, "units")
 SHOWN = 3
@@ -23,78 +27,191 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One way in which a parameter can be left without gradient."""
+    """One way in which a parameter can be left without gradient, or without an optimiser."""
 
     what: str
     why: str
     consequence: str
-    mistake: bool
-    """Whether nobody would want this of a parameter that an optimiser holds."""
+    gravity: Severity
+    """What it does to a training that does not get on although an optimiser was meant to move the parameter."""
+    least: Severity = Severity.NOTE
+    """What it does to one that gets on nevertheless."""
+    kind: str = "trainable "
 
+
+UNTOUCHED = "They stay as they were initialised, although an optimiser holds them."
 
 REASONS = {
+    "optimizer holds another": Reason(
+        "in no optimiser, which holds others instead",
+        "the optimiser holds parameters that no gradient ever reaches: those of another model, or of this one before "
+        "it was copied, rebuilt or given a new part; make the optimiser after the model is complete",
+        "They never move, and the optimiser's steps change nothing that the loss depends on.",
+        Severity.HARMS,
+        Severity.SLOWS,
+    ),
     "detached": Reason(
         "cut off from the loss",
-        "their output takes part in the loss, but `detach()`, `.data`, `.item()` or NumPy on the way cuts the gradient",
-        "They stay as they were initialised, although an optimiser holds them.",
-        mistake=True,
+        "their output takes part in the loss, but a comparison, `argmax`, `detach()`, `.data`, `.item()` or NumPy on "
+        "the way cuts the gradient",
+        UNTOUCHED,
+        Severity.HARMS,
     ),
     "ran without gradient": Reason(
         "run without gradient",
         "they ran under `no_grad` or `inference_mode`",
-        "They stay as they were initialised, although an optimiser holds them.",
-        mistake=True,
-    ),
-    "output unused": Reason(
-        "without influence on the loss",
-        "they run, but what they compute does not reach the loss",
-        "They do not learn; right for a head that is kept for later, wrong if it was meant to be trained.",
-        mistake=False,
-    ),
-    "never ran": Reason(
-        "never run",
-        "the forward pass never calls them",
-        "They do not learn and cost memory.",
-        mistake=False,
+        UNTOUCHED,
+        Severity.HARMS,
     ),
     "not in any optimizer": Reason(
         "in no optimiser",
         "they get a gradient, but no optimiser was given them",
         "They never move; if that is meant, `requires_grad_(False)` saves their gradient.",
-        mistake=False,
+        Severity.HARMS,
+    ),
+    "frozen": Reason(
+        "frozen",
+        "an optimiser holds them, but `requires_grad` is off",
+        UNTOUCHED,
+        Severity.HARMS,
+        kind="",
+    ),
+    "output unused": Reason(
+        "without influence on the loss",
+        "they run, but what they compute does not reach the loss",
+        "They do not learn; right for a head that is kept for later, wrong if it was meant to be trained.",
+        Severity.HARMS,
+    ),
+    "never ran": Reason(
+        "never run",
+        "the forward pass never calls them",
+        "They do not learn and cost memory.",
+        Severity.NOTE,
     ),
 }
-"""What is worth a word; a frozen parameter is somebody's decision and is none of it."""
+"""In the order in which they are told."""
+
+OFTEN_MEANT = ("not in any optimizer", "output unused", "frozen")
+"""Reasons that are often meant: they weigh as much as the training shows that something is missing."""
 
 
-@rule("G301", problem="no_gradient", reads=[], confidence=0.95)
+@rule("G301", problem="no_gradient", reads=[])
 def no_gradient(run: Run) -> Iterable[Finding]:
-    """A trainable parameter gets no gradient, and so never learns.
+    """A trainable parameter gets no gradient, or no optimiser moves it, and so it never learns.
 
-    Parameters that an optimiser holds while the graph between them and the loss is cut, by `detach` or by running under
-    `no_grad`, are a mistake: the optimiser is meant to move them and cannot. So is a gradient that is exactly zero at
-    every recorded step of a layer before living ones, and any reason that leaves nothing at all to learn.
+    If what the optimisers hold and what the loss reaches have nothing in common, nothing can be learned at all, and the
+    training stops there. If only a part is left out, the training itself tells whether that was meant: a frozen
+    encoder, a target network or an idle head is somebody's decision as long as the loss comes down by half, and a note
+    at most. Where the loss does not, and an optimiser holds what is cut off (`detach`, `.data`, `no_grad`, a
+    comparison, an index), or nobody holds what gets a gradient, it harms. An optimiser that was made for another model,
+    or for this one before a part of it was replaced, is a mistake in any case.
 
-    How it is told apart: frozen parameters are somebody's decision and are passed over. Parameters that never ran, that
-    feed an unused output or that were given to no optimiser are only noted; so are those of a target network that no
-    optimiser holds. What counts is the state after the last change, so a part that joins the training late is no
-    finding. Zeros behind dead units are the dead units' fault.
+    How it is told apart: weights that move although no gradient reaches them are moving averages or copies. Parts that
+    feed an unused output, or that were frozen on purpose, count only if they are a good part of the network and the
+    loss stays up. Where the kind of the loss is unknown, whether it comes down says nothing. What counts is the state
+    after the last change, so a part that joins the training late is no finding. A gradient of exactly zero at every
+    recorded step of a layer before living ones is told too; zeros behind dead units are the dead units' fault, and a
+    residual branch that starts at zero gets its gradient after the first step. What is cut off on purpose was trained
+    before: weights that still are the uniform draw they began as are told even if the loss comes down.
 
-    Sources: PyTorch documentation, "Autograd mechanics", on gradients that are None.
+    Sources: PyTorch documentation, "Autograd mechanics", on gradients that are None; Bachlechner et al. 2021 for
+    branches that start at zero.
     """
-    entries = _last_state(run)
+    entries = [entry for entry in _last_state(run) if not _moves_by_itself(run, str(entry.get("layer", "")))]
     held = _held_by_optimisers(run)
-    nothing_learns = _is_everything(run, [entry for entry in entries if entry.get("reason") != "frozen"])
+    unmoved = [entry for entry in entries if entry.get("reason") != "frozen"]
+    nothing_learns = _is_everything(run, unmoved) and not has_learned(run)
     for name, reason in REASONS.items():
         concerned = [entry for entry in entries if entry.get("reason") == name]
-        wrong = [entry for entry in concerned if reason.mistake and _is_held(entry, held)]
-        harmless = [entry for entry in concerned if entry not in wrong]
-        if wrong:
-            yield _finding(run, wrong, reason, _gravity(run, wrong))
-        if harmless:
-            yield _finding(run, harmless, reason, Severity.STOPS if nothing_learns else Severity.NOTE)
+        if name == "frozen":
+            concerned = [entry for entry in concerned if _is_held(entry, held)]
+        if not concerned:
+            continue
+        if nothing_learns:
+            yield _finding(run, concerned, reason, Severity.STOPS)
+            return
+        intended = [entry for entry in concerned if name not in LOOSE and not _is_held(entry, held)]
+        suspect = [entry for entry in concerned if entry not in intended]
+        if suspect:
+            severity = _severity(run, suspect, name)
+            if name != "frozen" or severity > Severity.NOTE:
+                yield _finding(run, suspect, reason, severity)
+        if intended:
+            yield _finding(run, intended, ASIDE.get(name, reason), Severity.NOTE)
     if flat := _zero_layers(run):
         yield _zero_finding(run, flat)
+
+
+CUT = ("detached", "ran without gradient")
+LOOSE = ("optimizer holds another", "not in any optimizer")
+"""Reasons that say themselves that no optimiser holds the parameter."""
+
+ASIDE = {
+    name: replace(REASONS[name], consequence="No optimiser holds them: right for a copy kept aside, a target network.")
+    for name in ("detached", "ran without gradient")
+}
+
+
+def _severity(run: Run, entries: list[dict[str, Any]], name: str) -> Severity:
+    """What a part that does not learn means for this training, as its loss tells."""
+    reason = REASONS[name]
+    if has_learned(run):
+        untrained = name in CUT and any(_is_fresh(run, str(entry.get("layer", ""))) for entry in entries)
+        return Severity.SLOWS if untrained else reason.least
+    if name in OFTEN_MEANT and not _is_stuck(run):
+        told = _part(run, entries) >= limits.LARGE_PART.value and not _progress_is_vague(run) and name != "frozen"
+        return Severity.SLOWS if told else Severity.NOTE
+    if name in ("output unused", "frozen") and _part(run, entries) < limits.LARGE_PART.value:
+        return Severity.NOTE
+    return reason.gravity
+
+
+def _is_stuck(run: Run) -> bool:
+    """Whether the loss has a floor and nevertheless kept most of its height; False where it cannot be told."""
+    try:
+        level = level_of(run)
+    except NotRecorded:
+        return False
+    return level.has_floor and not level.began_trained and level.fallen < limits.STUCK.value
+
+
+def _progress_is_vague(run: Run) -> bool:
+    try:
+        return not level_of(run).has_floor
+    except NotRecorded:
+        return True
+
+
+def _part(run: Run, entries: list[dict[str, Any]]) -> float:
+    """Which share of the layers with weights the entries are."""
+    named = {entry.get("layer") for entry in entries}
+    weighted = [layer.name for layer in run.architecture if layer.weighted]
+    return sum(name in named for name in weighted) / max(len(weighted), 1)
+
+
+def _is_fresh(run: Run, layer: str) -> bool:
+    """Whether weights still are a uniform draw, which ends where its greatest value is; training gives them tails."""
+    if layer not in run.architecture or any(column not in run.history for column in (WEIGHT_RMS, WEIGHT_MAX)):
+        return False
+    place = run.architecture.index(layer)
+    rms, greatest = (np.asarray(run.history[column][:, place], np.float64) for column in (WEIGHT_RMS, WEIGHT_MAX))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        peaks = greatest / rms
+    peaks = peaks[np.isfinite(peaks)]
+    return bool(run.architecture[layer].weighted and len(peaks) and peaks[-1] < limits.UNIFORM.value)
+
+
+def _moves_by_itself(run: Run, layer: str) -> bool:
+    """Whether weights change although the optimiser leaves them alone: moving averages, copies, steps by hand."""
+    columns = [(signal, "rms") for signal in (Signal.UPDATE, Signal.WEIGHT)]
+    if layer not in run.architecture or any(column not in run.history for column in columns):
+        return False
+    place = run.architecture.index(layer)
+    update, weight = (np.asarray(run.history[column][:, place], np.float64) for column in columns)
+    update, weight = update[np.isfinite(update)], weight[np.isfinite(weight)]
+    if not len(weight) or update.any():
+        return False
+    return bool(np.ptp(weight) > limits.SAME.value * np.abs(weight).max())
 
 
 def _last_state(run: Run) -> list[dict[str, Any]]:
@@ -110,11 +227,6 @@ def _held_by_optimisers(run: Run) -> set[str] | None:
 
 def _is_held(entry: dict[str, Any], held: set[str] | None) -> bool:
     return held is None or entry.get("name") in held
-
-
-def _gravity(run: Run, wrong: list[dict[str, Any]]) -> Severity:
-    """Nothing can be learned if every trainable parameter is cut off; otherwise a part of the net is lost."""
-    return Severity.STOPS if _is_everything(run, wrong) else Severity.HARMS
 
 
 def _is_everything(run: Run, entries: list[dict[str, Any]]) -> bool:
@@ -152,9 +264,10 @@ def _any_dead(run: Run) -> bool:
 
 
 def _zero_finding(run: Run, layers: tuple[str, ...]) -> Finding:
-    words = "An operation with zero slope lies between them and the loss: rounding, a comparison, an index."
+    words = "An operation with zero slope lies between them and the loss: rounding, a comparison, a factor of zero."
+    aside = all(run.architecture[name].branch is not None for name in layers)
     return Finding(
-        severity=Severity.HARMS,
+        severity=Severity.NOTE if aside and has_learned(run) else Severity.HARMS,
         summary=f"the weight gradient is exactly zero at every recorded step: {_listed(list(layers))}",
         layers=layers,
         first_step=int(run.history.steps[0]),
@@ -171,9 +284,9 @@ def _finding(run: Run, entries: list[dict[str, Any]], reason: Reason, severity: 
     words = _listed([str(entry.get("name", "")) for entry in entries])
     return Finding(
         severity=severity,
-        summary=f"{count} trainable parameter{'s' if count > 1 else ''} {reason.what}: {words}",
+        summary=f"{count} {reason.kind}parameter{'s' if count > 1 else ''} {reason.what}: {words}",
         layers=layers,
-        first_step=int(run.history.events("no_gradient")[-1]["step"]),
+        first_step=int(run.history.steps[0]),
         causes=(Cause(reason.what, None, f"{_capital(reason.why)}.", layers),),
         consequence=reason.consequence,
     )

@@ -45,7 +45,7 @@ class _Drift:
         return max(self.forward, self.backward, key=abs)
 
 
-@rule("W101", problem="poor_initialization", reads=[SPREAD, WEIGHT_RMS, DELTA_RMS, DELTA_COUNT], confidence=0.98)
+@rule("W101", problem="poor_initialization", reads=[SPREAD, WEIGHT_RMS, DELTA_RMS, DELTA_COUNT])
 def poor_initialization(run: Run) -> Iterable[Finding]:
     """The weights were drawn so small or so large that the signal collapses or blows up with depth from the first step.
 

@@ -25,7 +25,12 @@ EARLY_ROWS = 8
 LATE_SHARE = 4
 
 
-@rule("A201", problem="saturated_activation", reads=[], confidence=0.91)
+@rule(
+    "A201",
+    problem="saturated_activation",
+    reads=[],
+    follows=["unscaled_input", "poor_initialization", "learning_rate_too_high"],
+)
 def saturated_activation(run: Run) -> Iterable[Finding]:
     """Most of a layer's units sit where their nonlinearity is flat, so neither signal nor gradient comes through.
 

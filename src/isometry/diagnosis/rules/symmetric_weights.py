@@ -18,7 +18,7 @@ WEIGHT_RMS = (Signal.WEIGHT, "rms")
 WEIGHT_STD = (Signal.WEIGHT, "std")
 
 
-@rule("W102", problem="poor_initialization", reads=[WEIGHT_RMS, WEIGHT_STD], confidence=0.90)
+@rule("W102", problem="poor_initialization", reads=[WEIGHT_RMS, WEIGHT_STD])
 def symmetric_weights(run: Run) -> Iterable[Finding]:
     """Two layers in a row began with one number in all their weights: the units between them stay copies.
 

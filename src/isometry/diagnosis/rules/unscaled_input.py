@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.course import toll
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
 from isometry.diagnosis.level import level_of
 from isometry.diagnosis.rule import rule
@@ -42,14 +43,15 @@ class Scale:
         return self.rms / float(np.sqrt(self.filled)) if self.filled > 0 else self.rms
 
 
-@rule("D101", problem="unscaled_input", reads=[MEAN, STD, RMS], confidence=0.9)
+@rule("D101", problem="unscaled_input", reads=[MEAN, STD, RMS])
 def unscaled_input(run: Run) -> Iterable[Finding]:
     """The network reads numbers much larger or smaller than 1, or far from zero compared with their spread.
 
     Weights are drawn for inputs of mean 0 and size 1. Inputs of 0 to 255 drive the first layer's z, and
     its gradient, a hundred times too far; inputs of 1e-4 leave the first layer without effect; a mean of many standard
     deviations makes one direction of the loss far steeper than all others, and the rate has to suit that one.
-    Inputs of size 10 to 30, or 0.03 to 0.1, are only named where the loss hardly falls.
+    Inputs of size 10 to 30, or 0.03 to 0.1, are only named where the loss hardly falls. It harms where the loss does
+    not get half of the way down from guessing, and slows where it does.
 
     How it is told apart: numbers that name a row of an embedding have no scale; a norm layer that reads the input, or
     takes up the first layer's output, undoes any scale; pictures between 0 and 1 and one-hot rows are in order.
@@ -89,14 +91,14 @@ def _scale(run: Run, layer: Layer) -> Scale | None:
 
 def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
     if scale.rms > limits.INPUT_LARGE.value:
-        severity = Severity.HARMS if scale.rms > limits.INPUT_HUGE.value else Severity.SLOWS
+        severity = toll(run, usually=Severity.HARMS if scale.rms > limits.INPUT_HUGE.value else Severity.SLOWS)
         evidence = limits.INPUT_LARGE.evidence("rms of the input", scale.rms, RMS)
         yield _finding(scale, severity, f"numbers of size {scale.rms:.3g}", "too large", evidence)
     elif scale.rms > limits.INPUT_LOUD.value and _learns_little(run):
         evidence = limits.INPUT_LOUD.evidence("rms of the input, while the loss hardly fell", scale.rms, RMS)
         yield _finding(scale, Severity.SLOWS, f"numbers of size {scale.rms:.3g}", "large", evidence)
     elif 0 < scale.present < limits.INPUT_SMALL.value:
-        severity = Severity.HARMS if scale.present < limits.INPUT_TINY.value else Severity.SLOWS
+        severity = toll(run, usually=Severity.HARMS if scale.present < limits.INPUT_TINY.value else Severity.SLOWS)
         evidence = limits.INPUT_SMALL.evidence("rms of the input's elements that are not zero", scale.present, RMS)
         yield _finding(scale, severity, f"numbers of size {scale.present:.3g}", "too small", evidence)
     elif 0 < scale.present < limits.INPUT_QUIET.value and _learns_little(run):
@@ -105,7 +107,7 @@ def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
     elif scale.shift > limits.INPUT_SHIFTED.value and scale.rms > limits.INPUT_SHIFT_COUNTS.value:
         evidence = limits.INPUT_SHIFTED.evidence("distance of the input's mean from zero", scale.shift, MEAN, STD)
         words = f"numbers around {scale.mean:.3g} that vary by {scale.std:.3g}"
-        yield _finding(scale, Severity.SLOWS, words, "not centred", evidence)
+        yield _finding(scale, toll(run, usually=Severity.SLOWS), words, "not centred", evidence)
 
 
 def _learns_little(run: Run) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.course import toll
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
@@ -13,7 +14,7 @@ __all__ = ["unscaled_targets"]
 REGRESSION = frozenset({"mse", "l1", "smooth_l1"})
 
 
-@rule("D102", problem="unscaled_input", reads=[], confidence=0.9)
+@rule("D102", problem="unscaled_input", reads=[])
 def unscaled_targets(run: Run) -> Iterable[Finding]:
     """A regression is asked for numbers much larger or smaller than 1, or far from zero compared with their spread.
 
@@ -35,13 +36,13 @@ def unscaled_targets(run: Run) -> Iterable[Finding]:
     shift = abs(mean) / std if std > 0 else 0.0
     words = f"the targets have mean {mean:.3g} and standard deviation {std:.3g}"
     if size > limits.TARGET_LARGE.value:
-        severity = Severity.HARMS if size > limits.TARGET_HUGE.value else Severity.SLOWS
+        severity = toll(run, usually=Severity.HARMS if size > limits.TARGET_HUGE.value else Severity.SLOWS)
         evidence = limits.TARGET_LARGE.evidence("rms of the targets", size)
     elif 0 < size < limits.TARGET_SMALL.value:
-        severity = Severity.SLOWS
+        severity = toll(run, usually=Severity.SLOWS)
         evidence = limits.TARGET_SMALL.evidence("rms of the targets", size)
     elif shift > limits.TARGET_SHIFTED.value and size > limits.TARGET_SHIFT_COUNTS.value:
-        severity = Severity.SLOWS
+        severity = toll(run, usually=Severity.SLOWS)
         evidence = limits.TARGET_SHIFTED.evidence("distance of the targets' mean from zero", shift)
     else:
         return

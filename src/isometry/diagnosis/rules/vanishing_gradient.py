@@ -20,7 +20,19 @@ DELTA_RMS = (Signal.DELTA, "rms")
 DELTA_COUNT = (Signal.DELTA, "count")
 
 
-@rule("G101", problem="vanishing_gradient", reads=[DELTA_RMS, DELTA_COUNT], confidence=0.88)
+@rule(
+    "G101",
+    problem="vanishing_gradient",
+    reads=[DELTA_RMS, DELTA_COUNT],
+    follows=[
+        "no_gradient",
+        "poor_initialization",
+        "saturated_activation",
+        "dead_units",
+        "unscaled_input",
+        "learning_rate_too_high",
+    ],
+)
 def vanishing_gradient(run: Run) -> Iterable[Finding]:
     """δ falls on its way from the output to the input, so that the first layers hardly learn.
 

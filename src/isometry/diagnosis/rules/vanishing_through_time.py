@@ -12,7 +12,7 @@ from isometry.diagnosis.time import TimeProfile, profiles_through_time
 from isometry.history.run import Run
 
 
-@rule("G102", problem="vanishing_gradient", reads=[], confidence=0.85)
+@rule("G102", problem="vanishing_gradient", reads=[], follows=["poor_initialization", "saturated_activation"])
 def vanishing_through_time(run: Run) -> Iterable[Finding]:
     """δ falls on its way back through a sequence, so that a recurrent layer cannot learn from what came long before.
 
