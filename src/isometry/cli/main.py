@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from isometry import __version__
+from isometry.cli.classic import classic
 from isometry.cli.diagnose import diagnose
 from isometry.cli.report import report
 from isometry.cli.rules import rules
@@ -30,6 +31,7 @@ application.command(
 )(run)
 application.command(epilog="Example:  isometry diagnose runs/train-1 --json")(diagnose)
 application.command(epilog="Example:  isometry report runs/train-1 -o gradients.pdf")(report)
+application.command(epilog="Example:  isometry classic linear-depth      or  isometry classic --all")(classic)
 application.command(epilog="Example:  isometry rules vanishing_gradient")(rules)
 
 

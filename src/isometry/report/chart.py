@@ -84,9 +84,11 @@ class Points:
     """Values that no line joins."""
 
     words: str
+    """Stand in the legend, unless empty."""
     x: Numbers
     y: Numbers
-    style: int = 0
+    style: int | None = None
+    """As for lines; without one they step back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -365,7 +365,7 @@ def _shape(axes: "Axes", shape: Shape, chart: Chart) -> None:
             _line(axes, shape, chart)
         case Points():
             x, y = chart.x.placed(shape.x), chart.y.placed(shape.y)
-            axes.plot(x, y, "d", mfc="none", mec=FAINT, mew=0.7, ms=4, alpha=0.8, ls="none")
+            axes.plot(x, y, ls="none", **_dot(shape))
         case Ribbon():
             low, high = chart.y.placed(shape.low), chart.y.placed(shape.high)
             axes.fill_between(chart.x.placed(shape.x), low, high, color=LIGHT[style_of(shape.style)], alpha=0.16, lw=0)
@@ -402,6 +402,13 @@ def _shape(axes: "Axes", shape: Shape, chart: Chart) -> None:
             _heat(axes, shape, chart)
         case Ridges():
             _ridges(axes, shape, chart)
+
+
+def _dot(shape: Points) -> dict[str, Any]:
+    if shape.style is None:
+        return {"marker": "d", "mfc": "none", "mec": FAINT, "mew": 0.7, "ms": 4, "alpha": 0.8}
+    style = style_of(shape.style)
+    return {"marker": MARKERS[style], "mfc": PAPER, "mec": LIGHT[style], "mew": 1.1, "ms": 4.6, "zorder": 3.5}
 
 
 def _line(axes: "Axes", shape: Line, chart: Chart) -> None:
@@ -597,8 +604,8 @@ def _legend_entries(chart: Chart) -> list[tuple[Any, str]]:
                     entries.append((Line2D([], [], color=LIGHT[2], ls=(0, (4, 2)), lw=1.2), shape.before))
             case Ribbon() if shape.words:
                 entries.append((Patch(facecolor=LIGHT[style_of(shape.style)], alpha=0.2), shape.words))
-            case Points():
-                entries.append((sign("d", mfc="none", mec=FAINT), shape.words))
+            case Points() if shape.words:
+                entries.append((Line2D([], [], ls="none", **_dot(shape)), shape.words))
             case Span():
                 entries.append((Line2D([], [], color=SEVERITY_LIGHT["STOPS"], lw=3), shape.words))
             case Heat():

@@ -242,7 +242,7 @@ def _content(chart: Chart, frame: Frame) -> list[str]:
             case Line():
                 parts += _curve(shape, frame)
             case Points():
-                parts += [_glyph(shape.style + 3, *at, "dot") for at in frame.points(shape.x, shape.y) if _known(at)]
+                parts += [_dot(shape.style, *at) for at in frame.points(shape.x, shape.y) if _known(at)]
             case Rule():
                 at = frame.across(shape.at)
                 parts.append(_line("rule", at, frame.top, at, frame.bottom))
@@ -313,6 +313,13 @@ def _glyph(style: int, x: float, y: float, kind: str, words: str = "", reach: fl
         case _:
             d = f"M{x - r:.1f} {y:.1f}h{2 * r}M{x:.1f} {y - r:.1f}v{2 * r}"
     return f'<path class="{kind}" d="{d}">{said}</path>'
+
+
+def _dot(style: int | None, x: float, y: float) -> str:
+    """A value that no line joins: in the colour and form of its style, or stepping back."""
+    if style is None:
+        return _glyph(3, x, y, "dot")
+    return _glyph(style, x, y, f"marker s{style_of(style)}")
 
 
 def _ribbon(shape: Ribbon, frame: Frame) -> str:
@@ -516,8 +523,8 @@ def _legend_words(chart: Chart, width: float) -> list[list[tuple[str, str]]]:
             entries += [("now", shape.words)] + ([("before", shape.before)] if shape.before else [])
         elif isinstance(shape, Ribbon) and shape.words:
             entries.append((f"ribbon{shape.style}", shape.words))
-        elif isinstance(shape, Points):
-            entries.append((f"dot{shape.style}", shape.words))
+        elif isinstance(shape, Points) and shape.words:
+            entries.append(("dot" if shape.style is None else f"dot{shape.style}", shape.words))
         elif isinstance(shape, Span):
             entries.append(("span", shape.words))
         elif isinstance(shape, Heat):
@@ -557,7 +564,7 @@ def _sign(sign: str, x: float, y: float) -> str:
     if sign.startswith("ribbon"):
         return _rect(f"ribbon s{style_of(int(sign[6:]))}", x - 7, y - 6, 14, 12)
     if sign.startswith("dot"):
-        return _glyph(int(sign[3:]) + 3, x, y, "dot")
+        return _dot(int(sign[3:]) if sign[3:] else None, x, y)
     if sign == "span":
         return _rect("span", x - 7, y - 2, 14, 3.5)
     if sign == "total":

@@ -69,7 +69,6 @@ def _profile(run: Run, profile: Numbers, found: list[NDArray[np.int64]], row: in
                 f"{said}, beside the main path (branches, before a norm)",
                 beside.astype(np.float64),
                 profile[beside],
-                style=style,
             )
         )
     shapes += _signs(run, profile, row, said)

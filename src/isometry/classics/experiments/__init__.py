@@ -1,0 +1,1 @@
+"""One file for each classic. They are found by walking this folder."""
