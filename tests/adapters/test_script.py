@@ -9,9 +9,10 @@ import pytest
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 DRIVER = """
 import sys
+from pathlib import Path
 from isometry.adapters.script import run_script
 module, script, *arguments = sys.argv[1:]
-sys.exit(run_script(script, arguments, run="never-made", module=module == "-m").exit_code)
+sys.exit(run_script(script, arguments, run=lambda: Path("never-made"), module=module == "-m").exit_code)
 """
 
 
@@ -88,5 +89,8 @@ def test_script_folder_is_searched_last_once_the_script_has_ended(tmp_path: Path
     (folder / "late.py").write_text("name = 'late'\n")
     (folder / "html.py").write_text("raise AssertionError('not the standard library')\n")
     (folder / "train.py").write_text("import atexit\natexit.register(lambda: print(__import__('late').name))\n")
-    driver = "from isometry.adapters.script import run_script; run_script('project/train.py', run='x'); import html"
+    driver = (
+        "from pathlib import Path; from isometry.adapters.script import run_script;"
+        "run_script('project/train.py', run=lambda: Path('x')); import html"
+    )
     assert ended("-c", driver, cwd=tmp_path) == (0, "late\n", "")

@@ -1,12 +1,15 @@
 """``isometry diagnose``, ``report``, ``rules`` and what all commands share."""
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from isometry import __version__
 from tests.cli.conftest import Ended, Recorded
 
 Call = Callable[..., Ended]
@@ -65,6 +68,54 @@ def test_misuse_is_one_message(command: Call, arguments: tuple[str, ...], words:
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("name", ["diagnose", "report"])
+def test_script_is_no_run(command: Call, tmp_path: Path, name: str) -> None:
+    (tmp_path / "train it.py").touch()
+    ended = command(name, "train it.py")
+    assert ended.code == 2
+    assert "train it.py is a script" in ended.err
+    assert ended.err.endswith("isometry run 'train it.py'\n")
+
+
+@pytest.fixture
+def several(sick: Recorded, tmp_path: Path) -> list[str]:
+    """Names of three runs in ``runs/``, newest first, beside a folder that is none."""
+    for age, name in enumerate(("new", "middle", "old")):
+        copy = tmp_path / "runs" / name
+        shutil.copytree(sick.folder, copy)
+        os.utime(copy / "run.json", (1e9 - age, 1e9 - age))
+    (tmp_path / "runs" / "none").mkdir()
+    return ["runs/new", "runs/middle", "runs/old"]
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("runs/", "runs holds 3 runs, and one is needed."),
+        ("nowhere", "There is no folder nowhere."),
+        ("runs/none", "runs/none is a folder without run.json"),
+    ],
+)
+def test_runs_that_there_are_are_named_newest_first(command: Call, several: list[str], named: str, words: str) -> None:
+    ended = command("diagnose", named)
+    assert ended.code == 2
+    assert words in ended.err
+    assert f"newest first: {', '.join(several)}." in ended.err
+
+
+def test_file_of_a_run_points_to_its_folder(command: Call, several: list[str]) -> None:
+    assert command("diagnose", "runs/old/run.json").err.endswith("Name runs/old.\n")
+
+
+def test_run_of_a_later_version_says_what_to_do(command: Call, several: list[str], tmp_path: Path) -> None:
+    document = tmp_path / "runs" / "new" / "run.json"
+    document.write_text(document.read_text().replace("isometry/run/1", "isometry/run/12"))
+    ended = command("diagnose", "runs/new")
+    assert ended.code == 2
+    for part in ("its schema is isometry/run/12", f"isometry {__version__}, reads isometry/run/1", "Upgrade isometry"):
+        assert part in ended.err
 
 
 def test_unknown_suffix_is_misuse(command: Call, sick: Recorded) -> None:

@@ -104,8 +104,9 @@ def test_script_without_a_framework_is_told_so(isometry: Call, tmp_path: Path) -
     ended = isometry("run", str(SCRIPTS / "leaves.py"), "plainly")
     assert ended.code == 2
     assert ended.out == "leaving plainly\nexit handler\n"
+    assert ended.err.splitlines()[1:] == [ended.err.splitlines()[-1]]
     assert "the script never used torch" in ended.err
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_its_own_failure_comes_before_ours(isometry: Call) -> None:
@@ -113,10 +114,42 @@ def test_its_own_failure_comes_before_ours(isometry: Call) -> None:
 
 
 @pytest.mark.slow
-def test_script_that_trains_nothing_is_told_so(isometry: Call) -> None:
-    ended = isometry("run", str(SCRIPTS / "no_training.py"))
+@pytest.mark.parametrize("options", [(), ("--out", "kept/here")], ids=["fresh", "named"])
+def test_script_that_trains_nothing_is_told_so_and_leaves_no_run(
+    isometry: Call, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    ended = isometry("run", *options, str(SCRIPTS / "no_training.py"))
     assert ended.code == 2
+    assert len(ended.err.splitlines()) == 2
     assert "no training step was seen" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_was_there_before_stays(isometry: Call, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    assert isometry("run", "--out", "kept", str(SCRIPTS / "leaves.py"), "plainly").code == 2
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "end"), [(("syntax_error.py",), 1, "SyntaxError"), (("leaves.py", "three"), 3, "watching")]
+)
+def test_script_that_ends_before_training_gets_one_calm_line(
+    isometry: Call, tmp_path: Path, script: tuple[str, ...], code: int, end: str
+) -> None:
+    ended = isometry("run", str(SCRIPTS / script[0]), *script[1:])
+    lines = ended.err.splitlines()
+    assert ended.code == code
+    assert end in lines[-2]
+    assert lines[-1] == "isometry  nothing was recorded: the script ended before its first training step."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fault_of_ours_in_the_script_keeps_its_traceback(isometry: Call, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import isometry\nisometry.watch('no model')\n")
+    ended = isometry("run", "train.py")
+    assert ended.code == 1
+    assert 'train.py", line 2' in ended.err
 
 
 @pytest.mark.parametrize(
@@ -128,7 +161,12 @@ def test_script_that_trains_nothing_is_told_so(isometry: Call) -> None:
         (("run", "--out", "/proc/run", TRAINS), "cannot be made"),
         (("run", "--out", str(SCRIPTS), TRAINS), "exists and is not empty"),
         (("run", "--bogus", TRAINS), "No such option: --bogus"),
-        (("run", "--budget", "7", TRAINS), "--budget"),
+        (("run", "--budget", "7", TRAINS), "isometry: --budget 7: a share of step time is needed"),
+        (("run", "--budget", "nan", TRAINS), "isometry: --budget nan: a share"),
+        (("run", "--budget", "much", TRAINS), "isometry: --budget much: a share"),
+        (("run", "--every", "0", TRAINS), "isometry: --every 0: a whole number of steps is needed"),
+        (("run", "--every", "2.5", TRAINS), "isometry: --every 2.5: a whole number"),
+        (("run", "--fail-on", "always", TRAINS), "isometry: --fail-on always: one of note, slows, harms, stops, never"),
         (("run",), "Missing argument 'SCRIPT'"),
     ],
 )
@@ -137,8 +175,14 @@ def test_misuse_is_one_message(command: Call, tmp_path: Path, arguments: tuple[s
     assert ended.code == 2
     assert words in ended.err
     assert "Traceback" not in ended.err
+    assert "Value error" not in ended.err
+    assert "watching" not in ended.err
     assert ended.out == ""
-    assert not list(tmp_path.glob("runs/*"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_usage_reads_well(command: Call) -> None:
+    assert re.search(r"Usage: isometry run \[OPTIONS\] \{?SCRIPT\}? \[ARGUMENTS\]\.\.\.\n", command("run").err)
 
 
 def test_second_run_gets_a_folder_of_its_own(isometry: Call, tmp_path: Path) -> None:

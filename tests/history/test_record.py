@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isometry.history.record import ALIGNMENT, HeaderError, Layout, Packer, plain, restored
+from isometry.history.record import ALIGNMENT, HeaderError, LaterFormat, Layout, Packer, plain, restored
 from isometry.network.signals import MOMENTS, Signal
 
 COLUMNS = [(signal, name) for signal in Signal for name in MOMENTS]
@@ -47,6 +47,11 @@ def header(**changes):
     return json.dumps(whole).encode() + b"\n"
 
 
+def test_a_header_of_a_later_version_says_what_to_do():
+    with pytest.raises(LaterFormat, match=r"isometry/steps/2, .* reads isometry/steps/1\. Upgrade isometry"):
+        Layout.parse(header(schema="isometry/steps/2"))
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -56,7 +61,7 @@ def header(**changes):
         (b"9" * 10_000 + b"\n", "no JSON"),
         (b"[]\n", "no schema"),
         (b"{}\n", "no schema"),
-        (header(schema="isometry/steps/2"), "not 'isometry/steps/1'"),
+        (header(schema="isometry/steps/0"), "not 'isometry/steps/1'"),
         (header(schema="parquet"), "not 'isometry/steps/1'"),
         (header(crc32=1), "checksum"),
         (header(crc32="x"), "checksum"),

@@ -63,7 +63,7 @@ def run_script(
     script: str,
     arguments: Sequence[str] = (),
     *,
-    run: str | Path,
+    run: Callable[[], Path],
     module: bool = False,
     budget: float = 0.01,
     every: int | None = None,
@@ -77,7 +77,7 @@ def run_script(
     Args:
         script: path of a Python file, or with ``module`` the name after ``python -m``.
         arguments: the script's own arguments.
-        run: folder of the run.
+        run: asked once for the folder of the run, when the script has been found; not called if there is none.
         module: whether ``script`` is a module's name.
         budget: the greatest share of step time that watching may cost. [fraction]
         every: record each ``every``-th step; None lets the budget decide.
@@ -86,9 +86,9 @@ def run_script(
     Raises:
         UnsupportedModel: there is no such script.
     """
-    attachment = _Attachment(Path(run), budget, every, [script, *arguments], warn or _to_stderr)
+    attachment = _Attachment(budget, every, [script, *arguments], warn or _to_stderr)
     with _as_the_script(arguments):
-        exit_code, ending = _executed(script, module, attachment)
+        exit_code, ending = _executed(script, module, attachment, run)
         if os.getpid() != attachment.process:
             return ScriptOutcome(exit_code, None, forked=True)
         _wait_for_threads()
@@ -99,10 +99,8 @@ def run_script(
 class _Attachment:
     """The watch of this process: not there until the script imports a framework."""
 
-    def __init__(
-        self, run: Path, budget: float, every: int | None, command: list[str], warn: Callable[[str], None]
-    ) -> None:
-        self.run = run.absolute()  # the script may change its working directory
+    def __init__(self, budget: float, every: int | None, command: list[str], warn: Callable[[str], None]) -> None:
+        self.run: Path | None = None
         self.budget = budget
         self.every = every
         self.command = command
@@ -113,7 +111,7 @@ class _Attachment:
 
     def attach(self, framework: str) -> None:
         """Start watching. Whatever goes wrong in here is told and costs the user the watch, never the training."""
-        if self.watch is not None or os.getpid() != self.process:
+        if self.watch is not None or self.run is None or os.getpid() != self.process:
             return
         try:
             self.watch = load_adapter(framework).watch_process(
@@ -196,23 +194,33 @@ def _as_the_script(arguments: Sequence[str]) -> Iterator[None]:
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
 
 
-def _executed(script: str, module: bool, attachment: _Attachment) -> tuple[int, str]:
+def _executed(script: str, module: bool, attachment: _Attachment, run: Callable[[], Path]) -> tuple[int, str]:
     """The script's exit code, and how it ended in the words of the run's last event."""
     try:
         program = (_module if module else _file)(script)
-        sys.argv[0] = program.argument
-        if not sys.flags.safe_path:
-            sys.path[0] = program.folder
-        sys.modules["__main__"] = program.main
-        with attachment.waiting():  # from here on: a script that is not found leaves no run behind
-            exec(program.compiled(), program.main.__dict__)
     except UnsupportedModel:
         raise
-    except SystemExit as leaving:
-        return _left(leaving)
+    except BaseException as fault:  # noqa: BLE001  the package of a module is the user's code too
+        return _ended_by(fault)
+    attachment.run = run().absolute()  # the script may change its working directory
+    try:
+        _execute(program, attachment)
     except BaseException as fault:  # noqa: BLE001  as the interpreter does at the end of a script
-        return _failed(fault)
+        return _ended_by(fault)
     return 0, "finished"
+
+
+def _execute(program: _Program, attachment: _Attachment) -> None:
+    sys.argv[0] = program.argument
+    if not sys.flags.safe_path:
+        sys.path[0] = program.folder
+    sys.modules["__main__"] = program.main
+    with attachment.waiting():
+        exec(program.compiled(), program.main.__dict__)
+
+
+def _ended_by(fault: BaseException) -> tuple[int, str]:
+    return _left(fault) if isinstance(fault, SystemExit) else _failed(fault)
 
 
 def _wait_for_threads() -> None:

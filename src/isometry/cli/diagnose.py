@@ -1,25 +1,24 @@
 """``isometry diagnose RUN``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isometry import api
-from isometry.cli.verdict import FailOn, exit_code, print_json, print_verdict
+from isometry.cli.target import RunArgument
+from isometry.cli.values import FailOn
+from isometry.cli.verdict import FailOnOption, exit_code, print_json, print_verdict
 
 __all__ = ["diagnose"]
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)],
+    run: RunArgument,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", metavar="PROBLEM", help="Look for this problem or rule alone; may be repeated."),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="End with 1 if a finding is at least this bad.")
-    ] = FailOn.HARMS,
+    fail_on: FailOnOption = FailOn.HARMS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON.")] = False,
 ) -> None:
     """Say what is wrong with a recorded run, where, since when and why.

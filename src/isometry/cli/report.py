@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from isometry import api
+from isometry.cli.target import RunArgument
 from isometry.cli.verdict import print_json
 
 __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)],
+    run: RunArgument,
     output: Annotated[
         Path | None,
         typer.Option(

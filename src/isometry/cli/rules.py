@@ -16,7 +16,7 @@ __all__ = ["rules"]
 
 def rules(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A rule's code or name, or a problem.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="A rule's code or name, or a problem.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rules as JSON.")] = False,
 ) -> None:

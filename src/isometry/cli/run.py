@@ -13,7 +13,8 @@ import typer
 from isometry import api
 from isometry.adapters.framework import FRAMEWORKS
 from isometry.adapters.script import ScriptOutcome, run_script
-from isometry.cli.verdict import FailOn, exit_code, print_json, print_verdict
+from isometry.cli.values import FailOn, share_of_time, step_distance
+from isometry.cli.verdict import FailOnOption, exit_code, print_json, print_verdict
 from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError
 
@@ -26,7 +27,7 @@ ELSEWHERE = "Training in subprocesses is not watched: run the script that they r
 def run(
     script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The training script.", show_default=False)],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", help="The script's own arguments.")
+        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="The script's own arguments.")
     ] = None,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module's name, as in python -m.")] = False,
     out: Annotated[
@@ -36,15 +37,25 @@ def run(
         ),
     ] = None,
     budget: Annotated[
-        float, typer.Option("--budget", min=1e-4, max=1, help="Greatest share of step time that watching may cost.")
+        float,
+        typer.Option(
+            "--budget",
+            parser=share_of_time,
+            metavar="SHARE",
+            help="Greatest share of step time that watching may cost.",
+        ),
     ] = 0.01,
     every: Annotated[
         int | None,
-        typer.Option("--every", min=1, help="Record each N-th step.", metavar="N", show_default="as the budget allows"),
+        typer.Option(
+            "--every",
+            parser=step_distance,
+            metavar="N",
+            help="Record each N-th step.",
+            show_default="as the budget allows",
+        ),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="End with 1 if a finding is at least this bad.")
-    ] = FailOn.HARMS,
+    fail_on: FailOnOption = FailOn.HARMS,
     write_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html into the run's folder.")
     ] = True,
@@ -58,25 +69,27 @@ def run(
     Everything after SCRIPT belongs to the script.
     """
     output = _stdout_for_json() if as_json else sys.stdout
-    folder = _made(out) if out else _fresh(Path("runs"), Path(script).stem if not module else script)
     start = Path.cwd()
-    absolute = folder.absolute()
-    _say(f"isometry  watching {script}  ·  {folder}")
+    place = _Place(out, Path(script).stem if not module else script)
+
+    def begin() -> Path:
+        place.take()
+        _say(f"isometry  watching {script}  ·  {place.folder}")
+        return place.absolute
+
     try:
-        outcome = run_script(
-            script, arguments or (), run=absolute, module=module, budget=budget, every=every, warn=_say
-        )
+        outcome = run_script(script, arguments or (), run=begin, module=module, budget=budget, every=every, warn=_say)
     except IsometryError:
-        _remove_if_empty(absolute)
+        place.leave()
         raise
     if outcome.forked:
         raise typer.Exit(outcome.exit_code)
     if not _has_seen_something(outcome):
-        _remove_if_empty(absolute)
+        place.leave()
         raise typer.Exit(outcome.exit_code or NOTHING_SEEN)
+    folder = place.folder if Path.cwd() == start else place.absolute
     try:
-        told = _told(folder if Path.cwd() == start else absolute, output, write_report=write_report, as_json=as_json)
-        code = exit_code(told, fail_on)
+        code = exit_code(_told(folder, output, write_report=write_report, as_json=as_json), fail_on)
     except IsometryError as error:
         _say(f"isometry: {error}")
         code = NOTHING_SEEN
@@ -113,55 +126,80 @@ def _stdout_for_json() -> TextIO:
     return os.fdopen(ours, "w", encoding="utf-8")
 
 
-def _made(folder: Path) -> Path:
-    """A folder that the user named; a run that is there already is never overwritten."""
+class _Place:
+    """The folder of a run: taken when the script has been found, left again if nothing was recorded.
+
+    Args:
+        wanted: the folder that the user named; a fresh one in ``runs/`` if None.
+        name: what a fresh one is named after.
+    """
+
+    def __init__(self, wanted: Path | None, name: str) -> None:
+        self._wanted = wanted
+        self._name = name
+        self._made: list[Path] = []
+        if wanted is not None:
+            _require_free(wanted)
+
+    def take(self) -> None:
+        """Make the folder. Making it is what claims a fresh one, so two runs never share one."""
+        self.folder = self._make(self._wanted) if self._wanted is not None else self._fresh(Path("runs"))
+        self.absolute = self.folder.absolute()
+
+    def leave(self) -> None:
+        """Take away what is empty but for the note of a training that never began; folders of the user's stay."""
+        if self._made:
+            (self._made[-1] / "events.jsonl").unlink(missing_ok=True)
+        for folder in reversed(self._made):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _fresh(self, parent: Path) -> Path:
+        """The first ``name-<n>`` that is free."""
+        for number in count(1):
+            folder = parent / f"{self._name}-{number}"
+            if not folder.exists():
+                try:
+                    return self._make(folder)
+                except FileExistsError:
+                    continue
+        raise AssertionError("count() has no end")
+
+    def _make(self, folder: Path) -> Path:
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=folder.is_dir())
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise IsometryError(
+                f"The run's folder {folder} cannot be made: {error.strerror}. "
+                "Name one that can be written to with --out."
+            ) from None
+        self._made = [place.absolute() for place in reversed(missing)]
+        return folder
+
+
+def _require_free(folder: Path) -> None:
+    """A run that is there already is never overwritten."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise IsometryError(
             f"{folder} exists and is not empty. Name another folder with --out, or leave it out for a fresh one."
         )
-    _make(folder)
-    return folder
-
-
-def _fresh(parent: Path, name: str) -> Path:
-    """The first ``name-<n>`` that is free. Making it is what claims it, so two runs never share one."""
-    for number in count(1):
-        folder = parent / f"{name}-{number}"
-        if not folder.exists():
-            try:
-                _make(folder)
-            except FileExistsError:
-                continue
-            return folder
-    raise AssertionError("count() has no end")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=folder.is_dir())
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise IsometryError(
-            f"The run's folder {folder} cannot be made: {error.strerror}. Name one that can be written to with --out."
-        ) from None
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _has_seen_something(outcome: ScriptOutcome) -> bool:
+    if outcome.watch is not None and outcome.watch.recorded_anything:
+        return True
     if outcome.trouble:
         return False
-    if outcome.watch is None:
-        _say(f"isometry  nothing to diagnose: the script never used {' or '.join(FRAMEWORKS)}. {ELSEWHERE}")
-        return False
-    if not outcome.watch.recorded_anything:
-        _say(f"isometry  nothing to diagnose: no training step was seen, for no backward pass was made. {ELSEWHERE}")
-        return False
-    return True
+    if outcome.exit_code:
+        _say("isometry  nothing was recorded: the script ended before its first training step.")
+    elif outcome.watch is None:
+        _say(f"isometry  nothing was recorded: the script never used {' or '.join(FRAMEWORKS)}. {ELSEWHERE}")
+    else:
+        _say(f"isometry  nothing was recorded: no training step was seen, for no backward pass was made. {ELSEWHERE}")
+    return False
 
 
 def _closing(diagnosis: Diagnosis, folder: Path, report: Path | None) -> list[tuple[str, str]]:

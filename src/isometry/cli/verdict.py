@@ -3,24 +3,27 @@
 import json
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
+import typer
+
+from isometry.cli.values import FailOn, fail_on
 from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.report.json import strict
 from isometry.report.text import diagnosis_text, wants_colour
 
-__all__ = ["FailOn", "exit_code", "print_json", "print_verdict"]
+__all__ = ["FailOnOption", "exit_code", "print_json", "print_verdict"]
 
 
-class FailOn(StrEnum):
-    """From which severity on a finding makes the command fail."""
-
-    NOTE = "note"
-    SLOWS = "slows"
-    HARMS = "harms"
-    STOPS = "stops"
-    NEVER = "never"
+FailOnOption = Annotated[
+    FailOn,
+    typer.Option(
+        "--fail-on",
+        parser=fail_on,
+        metavar="|".join(FailOn),
+        help="End with 1 if a finding is at least this bad.",
+    ),
+]
 
 
 def exit_code(diagnosis: Diagnosis, fail_on: FailOn) -> int:

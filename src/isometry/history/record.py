@@ -10,6 +10,7 @@ measured in this step. One column of one step is contiguous, so that a reader to
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,19 @@ from numpy.typing import NDArray
 
 from isometry.history.history import Column
 
-__all__ = ["COUNTING", "MAGIC", "RUN_SCHEMA", "STEPS_SCHEMA", "HeaderError", "Layout", "Packer", "plain", "restored"]
+__all__ = [
+    "COUNTING",
+    "MAGIC",
+    "RUN_SCHEMA",
+    "STEPS_SCHEMA",
+    "HeaderError",
+    "LaterFormat",
+    "Layout",
+    "Packer",
+    "plain",
+    "require_known",
+    "restored",
+]
 
 RUN_SCHEMA = "isometry/run/1"
 STEPS_SCHEMA = "isometry/steps/1"
@@ -37,6 +50,30 @@ NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 class HeaderError(ValueError):
     """The first line of a steps file does not describe records."""
+
+
+class LaterFormat(ValueError):
+    """What was found is sound and of a later version; worded to follow a file name."""
+
+    def __init__(self, found: str, ours: str) -> None:
+        from importlib.metadata import version
+
+        super().__init__(
+            f"its schema is {found}, written by a later version; this one, isometry {version('isometry')}, reads "
+            f"{ours}. Upgrade isometry to read the run: pip install --upgrade isometry"
+        )
+
+
+def require_known(found: str, ours: str) -> None:
+    """Refuse a schema of a later version than ours.
+
+    Raises:
+        LaterFormat: it is.
+    """
+    kind, _, number = found.rpartition("/")
+    own_kind, _, own_number = ours.rpartition("/")
+    if kind == own_kind and re.fullmatch(r"\d{1,9}", number) and int(number) > int(own_number):
+        raise LaterFormat(found, ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +131,7 @@ class Layout:
 
         Raises:
             HeaderError: with the reason, worded to follow a file name.
+            LaterFormat: a later version wrote it.
         """
         try:
             header = json.loads(line)
@@ -101,6 +139,7 @@ class Layout:
             raise HeaderError("its first line is no JSON") from None
         if not isinstance(header, dict) or not isinstance(header.get("schema"), str):
             raise HeaderError("its first line names no schema")
+        require_known(header["schema"], STEPS_SCHEMA)
         if header["schema"] != STEPS_SCHEMA:
             raise HeaderError(f"its schema is {header['schema'][:40]!r}, not {STEPS_SCHEMA!r}")
         table: dict[str, Any] = {key: header.get(key) for key in ("layers", "columns", "record_bytes")}

@@ -15,7 +15,7 @@ import numpy as np
 from isometry.errors import NotRecorded
 from isometry.history.events import read_events
 from isometry.history.history import Column, Floats, History, Integers, Series, last_of_each
-from isometry.history.record import RUN_SCHEMA, restored
+from isometry.history.record import RUN_SCHEMA, LaterFormat, require_known, restored
 from isometry.history.run import Run
 from isometry.history.table import REMEDY, Table
 from isometry.network.architecture import Architecture, Layer
@@ -99,12 +99,12 @@ def _document(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise NotRecorded(f"{path}: {len(text)} bytes that are no JSON. {REMEDY}") from None
     schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, str) or not re.fullmatch(r"isometry/run/\d{1,9}", schema):
-        raise NotRecorded(f"{path}: its schema is no isometry/run. Give the folder of a run.")
+    try:
+        require_known(str(schema), RUN_SCHEMA)
+    except LaterFormat as fault:
+        raise NotRecorded(f"{path}: {fault}") from None
     if schema != RUN_SCHEMA:
-        raise NotRecorded(
-            f"{path}: its schema is {schema}, and this isometry reads {RUN_SCHEMA}. Upgrade isometry to read the run."
-        )
+        raise NotRecorded(f"{path}: its schema is no {RUN_SCHEMA}. Give the folder of a run.")
     if not isinstance(document.get("provenance"), dict):
         raise NotRecorded(f"{path}: holds no provenance. {REMEDY}")
     checked: dict[str, Any] = document

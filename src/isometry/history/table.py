@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import NotRecorded
 from isometry.history.history import Column, Floats, Integers
-from isometry.history.record import COUNTING, MAGIC, HeaderError, Layout
+from isometry.history.record import COUNTING, MAGIC, HeaderError, LaterFormat, Layout
 from isometry.network.architecture import Architecture
 
 __all__ = ["REMEDY", "Table"]
@@ -48,6 +48,8 @@ class Table:
         line = _first_line(path)
         try:
             layout = Layout.parse(line)
+        except LaterFormat as fault:
+            raise NotRecorded(f"{path}: {fault}") from None
         except HeaderError as fault:
             raise NotRecorded(f"{path}: {fault}. The file is damaged or no steps file. {REMEDY}") from None
         records = max(0, path.stat().st_size - len(line)) // layout.record_bytes
