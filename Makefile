@@ -18,7 +18,8 @@ export UV_FIND_LINKS := $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 endif
 
 # Two cores of threads for tiny tensors cost more than they bring; and nothing here may reach for the network.
-TEST_ENVIRONMENT := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=agg
+# Bytecode is kept even where the machine's habit is not to: dozens of processes start here, and each would compile.
+TEST_ENVIRONMENT := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=agg PYTHONDONTWRITEBYTECODE=
 PYTEST := $(TEST_ENVIRONMENT) $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 .DEFAULT_GOAL := help

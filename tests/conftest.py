@@ -17,6 +17,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("fast" if "not slow" in config.getoption("markexpr") else "whole")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, all tests that only read the one short training go where it was made."""
     for item in items:
