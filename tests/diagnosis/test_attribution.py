@@ -25,7 +25,7 @@ def cause(run, name):
     return sum(c.decades for c in causes_of(gains_of(run), run.architecture) if c.name == name)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings().max_examples // 5)
 @given(
     activation=st.sampled_from(["sigmoid", "tanh", "relu", "none"]),
     sigma=st.floats(0.1, 5.0),

@@ -45,7 +45,7 @@ def test_a_net_that_repairs_itself_has_a_note():
     assert finding.severity == Severity.NOTE
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=settings().max_examples // 8)
 @given(factor=st.sampled_from([1e-12, 1e6]), sigma=st.floats(0.2, 8.0))
 def test_multiplying_the_loss_changes_nothing(factor, sigma):
     plain = poor_initialization(random_net("relu", sigma=sigma, recorded=2))
