@@ -1,5 +1,9 @@
 """The decorator stamps what a rule finds, and a run without the columns is told, not failed."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from isometry.diagnosis import rule as rule_module
@@ -7,7 +11,11 @@ from isometry.diagnosis.diagnose import diagnose
 from isometry.diagnosis.finding import Finding, Severity
 from isometry.diagnosis.rule import Rule, rule, rules
 from isometry.errors import IsometryError, NotRecorded
+from isometry.history.store import open_run
+from tests.report.drawn import RUNS
 from tests.runs import make_run
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
 
 
 @rule("X101", problem="loss_spike", reads=[("delta", "rms")], confidence=0.8)
@@ -47,10 +55,58 @@ def test_a_rule_may_lower_its_confidence_but_not_raise_it():
     assert [finding.confidence for finding in liar(make_run(delta_rms=[1.0]))] == [0.8, 0.5, 0.8]
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("the loss stays", "The loss stays"),
+        ("layer 3: dead", "Layer 3: dead"),
+        ("fc1 loses", "fc1 loses"),
+        ("fc1: dead", "fc1: dead"),
+        ("fc1.weight stays", "fc1.weight stays"),
+        ("fc12 is no layer of this run", "Fc12 is no layer of this run"),
+        ("δ vanishes", "δ vanishes"),
+        ("3 parameters", "3 parameters"),
+        ("", ""),
+    ],
+)
+def test_a_summary_begins_with_a_capital_letter_unless_a_name_or_sign_comes_first(said, told):
+    @rule("X105", problem="loss_spike", reads=[], confidence=1.0)
+    def saying(run):
+        """Says it."""
+        yield Finding(Severity.NOTE, said)
+
+    (finding,) = saying(make_run(delta_rms=[1.0, 1.0]))
+    assert finding.summary == told
+
+
+def ailing():
+    """Runs in which rules of every kind find something, most of which begin their summaries with a small letter."""
+    steps = np.arange(60)
+    loss = 2 + 0.01 * np.sin(steps)
+    moving = {"weight_rms": np.ones((60, 3)), "weight_std": np.ones((60, 3))}
+    yield open_run(GOLDEN)
+    yield from (draw() for draw in RUNS.values())
+    yield make_run(delta_rms=np.ones((60, 3)), update_rms=0.7, scalars={"loss": loss}, **moving)
+    yield make_run(delta_rms=np.ones((60, 3)), update_rms=1e-9, scalars={"loss": loss}, **moving)
+    yield make_run(delta_rms=np.ones((60, 3)), update_rms=0.0, scalars={"loss": loss}, **moving)
+    yield make_run(weight_gradient_rms=np.ones((60, 3)) * [0, 1, 1], scalars={"loss": np.where(steps > 40, np.nan, 1)})
+    yield make_run(delta_rms=1.0, scalars={"loss": np.where(steps == 40, 1e3, np.exp(-steps / 20))})
+
+
+def test_all_rules_begin_their_summaries_the_same_way():
+    told = {}
+    for run in ailing():
+        for finding in diagnose(run).findings:
+            told[finding.code] = finding.summary
+            first = re.split(r"[\s:;,]", finding.summary)[0]
+            assert not first[:1].islower() or first == "δ" or first in run.architecture.names, finding.summary
+    assert len(told) >= 6, sorted(told)
+
+
 def test_the_worst_finding_comes_first(shelf):
     shelf(liar)
     diagnosis = diagnose(make_run(delta_rms=[1.0]))
-    assert [finding.summary for finding in diagnosis.findings] == ["two", "three", "one"]
+    assert [finding.summary for finding in diagnosis.findings] == ["Two", "Three", "One"]
     assert not diagnosis.healthy
     assert diagnosis.checked == ("loss_spike",)
 

@@ -2,12 +2,14 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import isometry  # noqa: F401  registers how values are shown
-from isometry.report.text import diagnosis_text, finding_text, run_text, wants_colour
+from isometry.diagnosis.finding import NotChecked
+from isometry.report.text import diagnosis_text, finding_text, run_text, unchecked_problems, wants_colour
 from tests.report.drawn import RUNS, diagnosed, vanishing
 from tests.runs import make_run
 
@@ -86,6 +88,30 @@ def test_names_cannot_command_the_terminal():
 def test_many_reasons_are_grouped():
     told = diagnosis_text(diagnosed(vanishing()), width=110)
     assert told.count("fewer than 50 steps") == 1
+
+
+def not_checked(*entries, checked=()):
+    diagnosis = diagnosed(vanishing())
+    return replace(diagnosis, checked=tuple(checked), not_checked=tuple(NotChecked(*entry) for entry in entries))
+
+
+def test_a_problem_that_several_rules_could_not_look_for_is_named_once_or_told_apart():
+    entries = [
+        ("unscaled_input", "D101", "no input"),
+        ("unscaled_input", "D102", "no targets"),
+        ("vanishing_gradient", "G102", "no sequence"),
+        ("dead_units", "A101", "no rectifier"),
+        ("dead_units", "A102", "no rectifier"),
+        ("loss_spike", "L201", "no loss"),
+        ("loss_spike", "L202", "no loss"),
+    ]
+    assert unchecked_problems(not_checked(*entries, checked=["vanishing_gradient", "loss_spike"])) == [
+        ("no input", ["unscaled input D101"]),
+        ("no targets", ["unscaled input D102"]),
+        ("no sequence", ["vanishing gradient G102"]),
+        ("no rectifier", ["dead units"]),
+        ("no loss", ["loss spike L201 and L202"]),
+    ]
 
 
 def test_printing_shows_words():

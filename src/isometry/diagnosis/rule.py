@@ -1,6 +1,7 @@
 """What a rule is: a pure function over a run, with the facts about it stated in a decorator."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +13,7 @@ from isometry.diagnosis.finding import PROBLEMS, Finding
 from isometry.errors import IsometryError
 from isometry.history.run import Run
 
-__all__ = ["Column", "Rule", "rule", "rules"]
+__all__ = ["Column", "Rule", "opened", "rule", "rules"]
 
 Column = tuple[str, str]
 """(signal, statistic)"""
@@ -47,11 +48,19 @@ class Rule:
         Raises:
             NotRecorded: the run does not hold what the rule needs, or has no layer that the rule is about.
         """
-        return tuple(self._stamped(finding) for finding in self.judge(run))
+        return tuple(self._stamped(finding, run.architecture.names) for finding in self.judge(run))
 
-    def _stamped(self, finding: Finding) -> Finding:
+    def _stamped(self, finding: Finding, layers: Sequence[str]) -> Finding:
         lowered = min(finding.confidence or self.confidence, self.confidence)
-        return replace(finding, problem=self.problem, code=self.code, confidence=lowered)
+        summary = opened(finding.summary, layers)
+        return replace(finding, problem=self.problem, code=self.code, confidence=lowered, summary=summary)
+
+
+def opened(text: str, layers: Iterable[str]) -> str:
+    """The text with a capital letter in front, unless it begins with the name of a layer or with a sign such as δ."""
+    word = re.split(r"[\s:;,]", text, maxsplit=1)[0]
+    is_name = any(word == name or text.startswith(f"{name} ") or word.startswith(f"{name}.") for name in layers)
+    return text if is_name or not text[:1].isascii() else text[:1].upper() + text[1:]
 
 
 def rule(

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
-from isometry.diagnosis.finding import Cause, Diagnosis, Finding, NotChecked, Severity
+from isometry.diagnosis.finding import Cause, Diagnosis, Finding, Severity
 from isometry.history.run import Run
 from isometry.report.words import clean, decades, layer_range, notes_of, problem, run_line
 from isometry.shown import presents
@@ -183,17 +183,27 @@ def fine_problems(diagnosis: Diagnosis) -> list[str]:
 
 
 def unchecked_problems(diagnosis: Diagnosis) -> list[tuple[str, list[str]]]:
-    """(reason, problems) of what could not be looked for; problems that share a reason stand together."""
-    grouped: dict[str, dict[str, None]] = {}
+    """(reason, problems) of what could not be looked for; problems that share a reason stand together.
+
+    A problem bears the codes of its rules where the problem alone would mislead: another of its rules did look for it,
+    or could not for another reason.
+    """
+    grouped: dict[str, dict[str, list[str]]] = {}
+    reasons: dict[str, set[str]] = {}
     for entry in diagnosis.not_checked:
-        grouped.setdefault(clean(entry.reason), {})[_unchecked_name(entry, diagnosis)] = None
-    return [(reason, list(names)) for reason, names in grouped.items()]
+        reason = clean(entry.reason)
+        grouped.setdefault(reason, {}).setdefault(entry.problem, []).append(entry.code)
+        reasons.setdefault(entry.problem, set()).add(reason)
+    partly = {name for name, given in reasons.items() if len(given) > 1} | set(diagnosis.checked)
+    return [
+        (reason, [_unchecked_name(name, codes if name in partly else ()) for name, codes in names.items()])
+        for reason, names in grouped.items()
+    ]
 
 
-def _unchecked_name(entry: NotChecked, diagnosis: Diagnosis) -> str:
-    """The problem; with the rule's code where another rule did look for the same problem."""
-    name = problem(entry.problem)
-    return f"{name} {entry.code}" if entry.problem in diagnosis.checked else name
+def _unchecked_name(name: str, codes: Sequence[str]) -> str:
+    """``poor initialization``, ``poor initialization W101``, ``poor initialization W101 and W102``."""
+    return " ".join((problem(name), " and ".join(codes))).rstrip()
 
 
 def _checks(diagnosis: Diagnosis) -> list[str]:
