@@ -23,7 +23,7 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=agg PYTHONDONT
 PYTEST := $(TEST_ENVIRONMENT) $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help environment run test check bench docs clean
+.PHONY: help environment run test check bench docs gallery clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,10 @@ bench: $(STAMP)  ## what watching costs on this machine
 
 docs: $(STAMP)  ## write the pages that are generated from the code
 	$(BIN)/python docs/generate.py
+
+gallery: $(STAMP)  ## rerun every classic in full and write docs/classics, ten minutes
+	$(BIN)/isometry classic --all
+	$(BIN)/python docs/gallery.py
 
 clean:  ## remove the environment, caches and build results; runs are kept
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
