@@ -68,3 +68,9 @@ def test_the_first_broken_value_that_the_watch_noted_comes_first():
     }
     chart = delta_over_steps(make_run(delta_rms=[1.0, 1.0, 1.0], events=events))
     assert chart.title == "From step 3 on values are not finite, first in the forward pass at fc2"
+
+
+def test_a_loss_that_broke_by_itself_is_no_layers_fault():
+    event = {"step": 3, "direction": "loss", "layer": "fc3", "producer": True}
+    chart = delta_over_steps(make_run(delta_rms=[1.0, 1.0, 1.0], events={"non_finite": [event]}))
+    assert chart.title == "From step 3 on values are not finite, first where the loss is computed"

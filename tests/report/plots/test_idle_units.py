@@ -34,8 +34,20 @@ def test_layers_without_either_are_left_out():
     assert idle_units(make_run(slope_saturated=[np.nan, 0.1, np.nan])).x.names == ("fc2",)
 
 
-def test_health_is_said():
-    assert idle_units(make_run(slope_saturated=[0.0, 0.001])).title == "No dead units, nothing saturated"
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"slope_saturated": [0.0, 0.001]}, "there are no saturated elements to show"),
+        ({"activation_dead": [0, 0], "activation_units": 64}, "there are no dead units to show"),
+        (
+            {"activation_dead": [0, np.nan], "activation_units": [64, np.nan], "slope_saturated": [np.nan, 0.0]},
+            "there are no dead units and no saturated elements to show",
+        ),
+    ],
+)
+def test_in_health_there_is_no_empty_picture(columns, words):
+    with pytest.raises(NotRecorded, match=words):
+        idle_units(make_run(**columns))
 
 
 def test_where_nothing_can_idle_there_is_no_picture():

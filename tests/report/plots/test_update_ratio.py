@@ -29,8 +29,16 @@ def test_many_layers_become_few_lines_and_a_shade_that_covers_all():
     chart = update_ratio(make_run(weight_rms=1.0, update_rms=np.tile(ratio, (50, 1))))
     assert len([shape for shape in chart.shapes if isinstance(shape, Line)]) <= 7
     ribbon = next(shape for shape in chart.shapes if isinstance(shape, Ribbon))
+    assert ribbon.words == "and 193 more layers: the shade covers all"
+    assert "193 layers without a line" in chart.alt
     assert ribbon.low.min() == pytest.approx(1e-5)
     assert ribbon.high.max() == pytest.approx(1e-2)
+
+
+def test_where_every_layer_has_its_line_nothing_more_is_said():
+    chart = update_ratio(make_run(weight_rms=1.0, update_rms=np.tile(np.logspace(-5, -2, 7), (50, 1))))
+    assert not [shape for shape in chart.shapes if isinstance(shape, Ribbon)]
+    assert "without a line" not in chart.alt
 
 
 def test_a_layer_that_did_not_move_bears_a_sign():

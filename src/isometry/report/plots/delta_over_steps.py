@@ -68,10 +68,13 @@ def _breakdown(run: Run) -> str:
     if not noted:
         return ""
     first = next((event for event in noted if event.get("producer")), noted[0])
+    since = f"From step {int(first['step']):,} on values are not finite"
+    if first.get("direction") == "loss":
+        return f"{since}, first where the loss is computed"
     where = {"forward": " in the forward pass", "backward": " in the backward pass"}.get(
         str(first.get("direction")), ""
     )
-    return f"From step {int(first['step']):,} on values are not finite, first{where} at {called(str(first['layer']))}"
+    return f"{since}, first{where} at {called(str(first['layer']))}"
 
 
 def _title(

@@ -13,13 +13,17 @@ from isometry.report.words import called, clean, plural
 
 Numbers = NDArray[np.float64]
 
+VISIBLE = 0.5
+"""A share below it would be said as 0, and its bar could not be seen. [%]"""
+
 
 @plot("idle-units", place=55, proves=("dead_units", "saturated_activation"))
 def idle_units(run: Run) -> Chart:
     """Share of each layer's units that were never active, and of its elements that lie where φ is flat.
 
     Dead: a rectifier's unit that was active on no sample of the whole window. Saturated: elements whose |φ′| is below
-    5 % of φ's greatest slope, for sigmoid, tanh and their like. Both at the last recorded step that tells.
+    5 % of φ's greatest slope, for sigmoid, tanh and their like. Both at the last recorded step that tells. Where no
+    layer has any, there is no picture.
     """
     dead, saturated = _dead(run), _saturated(run)
     known = np.flatnonzero(np.isfinite(dead) | np.isfinite(saturated))
@@ -33,12 +37,10 @@ def idle_units(run: Run) -> Chart:
     )
     together = np.sum([part.values for part in parts], axis=0)
     worst = int(together.argmax())
+    if together[worst] < VISIBLE:
+        raise NotRecorded(f"there are no {' and no '.join(part.words for part in parts)} to show")
     main = max(parts, key=lambda part: float(part.values[worst]))
-    title = (
-        f"{main.values[worst]:.0f} % {main.words} in {called(names[worst])}"
-        if together[worst] >= 0.5
-        else "No dead units, nothing saturated"
-    )
+    title = f"{main.values[worst]:.0f} % {main.words} in {called(names[worst])}"
     return Chart(
         title=title,
         reading="Dead: never active on any sample of the window. Saturated: where φ is flat.",

@@ -10,7 +10,7 @@ from isometry.report.chart import Axis, Chart, Level, Line, Mark, Ribbon, Shape,
 from isometry.report.columns import column, listed, log10, representative
 from isometry.report.placing import thinned
 from isometry.report.plot import plot
-from isometry.report.words import called, clean, number, shortened
+from isometry.report.words import called, clean, number, plural, shortened
 
 Numbers = NDArray[np.float64]
 
@@ -42,8 +42,9 @@ def update_ratio(run: Run) -> Chart:
         raise NotRecorded("no recorded step moved any layer")
     chosen = representative(typical, MOST_LINES)
     shapes: list[Shape] = [Zone(*USUAL, "usual")]
-    if np.isfinite(typical).sum() > len(chosen):
-        shapes.append(_shade(ratio, steps))
+    unnamed = int(np.isfinite(typical).sum()) - len(chosen)
+    if unnamed:
+        shapes.append(_shade(ratio, steps, f"and {plural(unnamed, 'more layer')}: the shade covers all"))
     with_value = np.flatnonzero(np.isfinite(typical))
     for place, k in enumerate(chosen):
         x, y = thinned(steps, np.where(ratio[:, k] > 0, ratio[:, k], np.nan), 120)
@@ -60,7 +61,7 @@ def update_ratio(run: Run) -> Chart:
         x=Axis("step"),
         y=Axis("update ratio ΔW / W", scale="log"),
         shapes=tuple(shapes),
-        alt=_alt(typical, names),
+        alt=_alt(typical, names, unnamed),
         table=Table(
             ("layer", "update ratio, median over steps"),
             tuple((clean(names[k]), number(10.0 ** float(typical[k]))) for k in _shown(typical)),
@@ -82,7 +83,7 @@ def _typical(ratio: Numbers) -> Numbers:
     return typical
 
 
-def _shade(ratio: Numbers, steps: Numbers) -> Ribbon:
+def _shade(ratio: Numbers, steps: Numbers, words: str) -> Ribbon:
     """From the lowest to the highest layer at each of a few hundred steps."""
     logs = log10(ratio)
     filled = np.isfinite(logs).any(axis=1)
@@ -91,7 +92,7 @@ def _shade(ratio: Numbers, steps: Numbers) -> Ribbon:
     bounds = np.unique(np.linspace(0, len(x), min(len(x), 200) + 1).astype(int))
     starts = bounds[:-1]
     lowest, highest = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-    return Ribbon("all layers", x[starts], 10.0**lowest, 10.0**highest, style=4)
+    return Ribbon(words, x[starts], 10.0**lowest, 10.0**highest, style=4)
 
 
 def _stopped(ratio: Numbers, steps: Numbers, names: tuple[str, ...]) -> list[Shape]:
@@ -114,13 +115,14 @@ def _title(typical: Numbers, names: tuple[str, ...]) -> str:
     )
 
 
-def _alt(typical: Numbers, names: tuple[str, ...]) -> str:
+def _alt(typical: Numbers, names: tuple[str, ...], unnamed: int) -> str:
     known = np.flatnonzero(np.isfinite(typical))
     low, high = int(known[typical[known].argmin()]), int(known[typical[known].argmax()])
     return (
         f"Line chart of the update ratio over steps, log scale. Smallest in "
         f"{called(names[low])}, median {number(10.0 ** float(typical[low]))}; largest in {called(names[high])}, "
         f"{number(10.0 ** float(typical[high]))}."
+        + (f" {plural(unnamed, 'layer')} without a line of their own lie in the shade." if unnamed else "")
     )
 
 
