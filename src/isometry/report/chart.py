@@ -25,6 +25,7 @@ __all__ = [
     "Rule",
     "Shape",
     "Span",
+    "Symbol",
     "Table",
     "Zone",
     "within",
