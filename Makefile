@@ -20,7 +20,7 @@ endif
 # Two cores of threads for tiny tensors cost more than they bring; and nothing here may reach for the network.
 # Bytecode is kept even where the machine's habit is not to: dozens of processes start here, and each would compile.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=agg PYTHONDONTWRITEBYTECODE=
-PYTEST := $(TEST_ENVIRONMENT) $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+PYTEST := $(TEST_ENVIRONMENT) $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help environment run test check bench docs gallery clean

@@ -15,11 +15,3 @@ settings.register_profile("fast", deadline=None, max_examples=25)
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile"):
         settings.load_profile("fast" if "not slow" in config.getoption("markexpr") else "whole")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, all tests that only read the one short training go where it was made."""
-    for item in items:
-        if "sick" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("sick"))

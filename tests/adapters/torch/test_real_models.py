@@ -20,7 +20,6 @@ from isometry.adapters.torch.watch import watch_process
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture
 
-pytestmark = pytest.mark.xdist_group("transformers")  # one worker imports them
 TOKENS = torch.randint(0, 60, (3, 12), generator=torch.Generator().manual_seed(0))
 
 
