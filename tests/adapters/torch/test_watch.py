@@ -473,6 +473,23 @@ def test_signals_can_be_chosen(tmp_path: Path) -> None:
     assert np.isnan(history["weight", "rms"]).all() if ("weight", "rms") in history else True
 
 
+@pytest.mark.parametrize("alone", ["weight", "weight_gradient", "update"])
+def test_a_signal_recorded_alone_is_what_it_is_among_all(alone: str, tmp_path: Path) -> None:
+    found = []
+    for name, signals in (("all", None), ("alone", [alone])):
+        net = NETS["mlp"]
+        torch.manual_seed(0)
+        model = net.build()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with isometry.watch(model, optimizer, run=tmp_path / name, every=2, signals=signals) as watch:
+            train(net, model, optimizer, 5)
+        found.append(watch.run.history)
+    together, by_itself = found
+    assert list(by_itself.steps) == [0, 2, 4]
+    assert {signal for signal, _ in by_itself.columns} <= {alone, Signal.WEIGHT}  # an update is nothing without W
+    np.testing.assert_array_equal(by_itself[alone, "std"], together[alone, "std"])
+
+
 def test_metrics_are_kept_beside_the_loss(tmp_path: Path) -> None:
     net = NETS["mlp"]
     model = net.build()

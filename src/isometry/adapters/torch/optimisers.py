@@ -108,7 +108,7 @@ def measure_gradients(
 
 def keep_weights(recording: Recording, stepper: Stepper) -> None:
     """Copy the weights before the step; a recorded step only."""
-    if recording.wants(Signal.UPDATE):
+    if recording.wants(Signal.UPDATE) or recording.wants(Signal.WEIGHT):
         stepper.before = {id(w): w.detach().clone() for site in stepper.sites for w in site.weights}
 
 
@@ -119,9 +119,11 @@ def measure_updates(recording: Recording, stepper: Stepper) -> None:
         old = [before[id(weight)] for weight in site.weights if id(weight) in before]
         if not old:
             continue
-        new = [weight.detach() for weight in site.weights if id(weight) in before]
         if recording.wants(Signal.WEIGHT):
             recording.optimiser(site, Signal.WEIGHT, [measure.row(w) for w in old if measure.measurable(w)])
+        if not recording.wants(Signal.UPDATE):
+            continue
+        new = [weight.detach() for weight in site.weights if id(weight) in before]
         changes = [after - earlier for after, earlier in zip(new, old, strict=True) if measure.measurable(after)]
         recording.optimiser(site, Signal.UPDATE, [measure.row(change) for change in changes])
         recording.applied.add(site)

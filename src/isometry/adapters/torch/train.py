@@ -59,6 +59,8 @@ class TrainedMany:
     gradient_mean: Floats
     """Of the last batch of each epoch. shape (seeds, epochs, layers)"""
     gradient_std: Floats
+    models: tuple[nn.Module, ...]
+    """As they have become, ready to be evaluated."""
 
 
 def train(
@@ -144,13 +146,21 @@ def train_many(experiment: Experiment, seeds: Iterable[int]) -> TrainedMany:
             kept.note_weights(epoch + 1, [parameters[name] for name in names])
             kept.note_gradients(epoch, [parameters[name].grad for name in names])
         metrics = np.full(len(seeds), np.nan)
-        if experiment.metric is not None:
-            for place, model in enumerate(models):
-                _take_over(model, place, parameters, buffers)
-                metrics[place] = experiment.metric(model.eval())
-    layers = tuple(name.rpartition(".")[0] or name for name in names)
+        for place, model in enumerate(models):
+            _take_over(model, place, parameters, buffers)
+            model.eval()
+            if experiment.metric is not None:
+                metrics[place] = experiment.metric(model)
     return TrainedMany(
-        seeds, layers, kept.losses, metrics, kept.weight_mean, kept.weight_std, kept.gradient_mean, kept.gradient_std
+        seeds=seeds,
+        layers=tuple(name.rpartition(".")[0] or name for name in names),
+        losses=kept.losses,
+        metrics=metrics,
+        weight_mean=kept.weight_mean,
+        weight_std=kept.weight_std,
+        gradient_mean=kept.gradient_mean,
+        gradient_std=kept.gradient_std,
+        models=tuple(models),
     )
 
 
