@@ -55,6 +55,12 @@ def all_ignored(z: Tensor, classes: Tensor, fatal: bool) -> Tensor:
     return F.cross_entropy(z, torch.full_like(classes, -100) if fatal else classes)
 
 
+def lost_binary_target(z: Tensor, classes: Tensor, fatal: bool) -> Tensor:
+    target = one_hot(classes)
+    target[0, 0] = float("nan") if fatal else 0.0
+    return F.binary_cross_entropy_with_logits(z, target)
+
+
 def lost_target(z: Tensor, classes: Tensor, fatal: bool) -> Tensor:
     target = one_hot(classes)
     target[0, 0] = float("nan") if fatal else 0.0
@@ -79,6 +85,11 @@ def power_of_zero(z: Tensor, classes: Tensor, fatal: bool) -> Tensor:
     return (z.abs() * (0 if fatal else 1)).pow(0.5).mean()
 
 
+def log_next_to_zero(z: Tensor, classes: Tensor, fatal: bool) -> Tensor:
+    p = z.softmax(1)
+    return -torch.log(p * 1e-38 * 1e-6 if fatal else p).mean()
+
+
 IN_THE_LOSS = {
     log_of_zero: "logarithm of zero",
     cross_entropy_by_hand: "logarithm of zero",
@@ -88,12 +99,14 @@ IN_THE_LOSS = {
     power: "power 4 that overflows",
     empty_selection: "mean of nothing",
     all_ignored: "mean over no targets",
+    lost_binary_target: "target that is not finite",
     lost_target: "target that is not finite",
     root_of_negative: "square root of a negative number",
 }
 ON_THE_WAY_BACK = {
     root_of_zero: ("sqrt", "Square root of zero, where its slope is infinite"),
     masked_log: ("log", "Logarithm of zero"),
+    log_next_to_zero: ("log", "Logarithm of a number next to zero, where its slope overflows"),
     power_of_zero: ("pow", "Power 0.5 of zero, where its slope is infinite"),
 }
 HEALTHY: dict[str, Loss] = {
@@ -224,6 +237,41 @@ def test_an_operation_inside_the_network_is_placed_after_its_layer() -> None:
     assert suspect is not None
     assert (suspect.layer, suspect.operation, suspect.behind_layers) == ("first", "div", False)
     assert suspect.words == "division by zero (4 of 4 values), at div after first"
+
+
+def test_a_loss_of_two_passes_is_a_loss_although_a_layer_ran_between() -> None:
+    model = network()
+    first, second = (model(torch.randn(3, 10)).sigmoid() for _ in range(2))
+    suspect = where_not_finite((torch.log(first * 0) + torch.log(second)).mean(), names(model))
+    assert suspect is not None
+    assert (suspect.operation, suspect.behind_layers) == ("log", True)
+
+
+def test_what_a_skip_carries_past_a_layer_is_no_loss() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    h = torch.log(first(torch.ones(2, 4)) * 0)
+    model = nn.ModuleDict({"first": first, "second": second})
+    suspect = where_not_finite((h + second(h)).mean(), names(model))
+    assert suspect is not None
+    assert (suspect.layer, suspect.behind_layers) == ("first", False)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z: F.cross_entropy(z, torch.tensor([0, 1, 2])),
+        lambda z: F.cross_entropy(z.view(1, 3, 4).transpose(1, 2), torch.tensor([[0, 1, 2]])),
+        lambda z: -z.softmax(1).log().mean(),
+        lambda z: F.binary_cross_entropy_with_logits(z, torch.zeros(3, 4)),
+    ],
+)
+def test_an_output_that_overflowed_is_the_layers_fault(loss: Callable[[Tensor], Tensor]) -> None:
+    model = network()
+    with torch.no_grad():
+        model[6].weight.mul_(1e38)
+    suspect = where_not_finite(loss(model(torch.randn(3, 10) * 1e4)), names(model))
+    assert suspect is not None
+    assert (suspect.layer, suspect.behind_layers, suspect.fault) == ("6", False, "")
 
 
 def test_a_lost_weight_comes_before_all_that_follows_from_it() -> None:

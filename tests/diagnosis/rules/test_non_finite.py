@@ -143,3 +143,8 @@ def test_operations_that_may_have_lost_the_gradient_are_named() -> None:
     (finding,) = non_finite(make_run(weight_abs_max=1.0, events={"non_finite": [event]}))
     assert finding.causes[0].name == "backward formula"
     assert "sqrt can send back" in finding.causes[0].words
+
+
+def test_an_update_lost_behind_a_finite_gradient_is_the_optimisers() -> None:
+    (finding,) = non_finite(make_run(weight_gradient_nan=NONE, update_nan=counted(2, 0)))
+    assert finding.causes[0].name == "optimiser"

@@ -1,7 +1,7 @@
 """What can be read off the graph behind a loss: its kind, its targets, and where it stopped being finite."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,17 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "BinaryCrossEntropyWithLogitsBackward0": F.binary_cross_entropy_with_logits,
     "SmoothL1LossBackward0": F.smooth_l1_loss,
 }
+PASSING = frozenset(
+    f"{name}Backward0"
+    for name in ("Softmax", "LogSoftmax", "Relu", "Sigmoid", "LogSigmoid", "Tanh", "BinaryCrossEntropyWithLogits")
+)
+"""Operations that are finite wherever their input is, so that what a layer hands to them was lost before."""
+SOFTMAX = "SoftmaxBackward0"
+RESHAPES = frozenset(
+    f"{name}Backward{number}"
+    for name in ("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Clone")
+    for number in (0, 1)
+)
 LOOK_AT_MOST = 64
 """Nodes behind the loss in which its kind is looked for."""
 WALK_AT_MOST = 100_000
@@ -175,17 +186,21 @@ def where_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | None:
     for node, owner in zip(nodes, owners, strict=True):
         if any(id(variable) in names and _is_lost(variable) for variable in _variables(node)):
             return Suspect(owner, operation(node), weight=True, risky=tuple(without_slope_somewhere(nodes)))
-    last = max((place for place, owner in enumerate(owners) if owner), default=-1)
+    used = _used_by_layers(nodes, owners)
+    givers = {id(node) for node, owner in zip(nodes, owners, strict=True) if owner}
     layer = ""
     for place, node in enumerate(nodes):
         layer = owners[place] or layer
         fault = fault_of(node)
         if fault is not None or any(map(_is_lost, _kept_by(node))):
+            told = fault is not None and node.name() != SOFTMAX  # of which only a masked row is a fault of its own
+            if node.name() in PASSING and _source(node) in givers and not told:
+                return Suspect(layer, operation(node), weight=False)
             weight = fault is None and any(id(value) in names and _is_lost(value) for value in _kept_by(node))
             is_first_layer = bool(owners[place]) and set(owners[:place]) <= {"", layer}
             data = fault is None and not weight and is_first_layer
             return Suspect(
-                layer, operation(node), weight, data=data, fault=fault or "", behind_layers=not data and place > last
+                layer, operation(node), weight, data=data, fault=fault or "", behind_layers=id(node) not in used
             )
     return None
 
@@ -203,15 +218,41 @@ def where_slope_not_finite(loss: Tensor, names: dict[int, str]) -> Suspect | Non
     """
     nodes = sorted(_graph(loss, ASK_AT_MOST), key=_age)
     owners = [_layer_of(node, names) for node in nodes]
-    last = max((place for place, owner in enumerate(owners) if owner), default=-1)
+    used = _used_by_layers(nodes, owners)
     for place in reversed(range(len(nodes))):
         fault = slope_fault_of(nodes[place])
         if fault is not None:
             layer = next((owner for owner in reversed(owners[: place + 1]) if owner), "")
             return Suspect(
-                layer, operation(nodes[place]), weight=False, fault=fault, forward=False, behind_layers=place > last
+                layer,
+                operation(nodes[place]),
+                weight=False,
+                fault=fault,
+                forward=False,
+                behind_layers=id(nodes[place]) not in used,
             )
     return None
+
+
+def _used_by_layers(nodes: Sequence[Any], owners: Sequence[str]) -> set[int]:
+    """``id`` of each layer's operation and of all from which a layer's input was computed; the rest is the loss."""
+    among = {id(node) for node in nodes}
+    stack = [node for node, owner in zip(nodes, owners, strict=True) if owner]
+    used: set[int] = set()
+    while stack:
+        node = stack.pop()
+        if id(node) in among and id(node) not in used:
+            used.add(id(node))
+            stack.extend(following for following, _ in node.next_functions if following is not None)
+    return used
+
+
+def _source(node: Any) -> int:
+    """``id`` of the operation whose result a node takes first, however it was reshaped on the way."""
+    following = next((each for each, _ in node.next_functions if each is not None), None)
+    while following is not None and following.name() in RESHAPES and following.next_functions:
+        following = following.next_functions[0][0]
+    return id(following)
 
 
 def _kept_by(node: Any) -> list[Tensor]:

@@ -34,12 +34,11 @@ def fault_of(node: Any) -> str | None:
 
 def slope_fault_of(node: Any) -> str | None:
     """Why the gradient that a node sends on is not finite although its result is, or is masked further on."""
-    question = _SLOPES.get(node.name())
-    found = None if question is None else question(node)
-    if found is not None:
-        return found
     fault = fault_of(node) if node.name() in _MASKABLE else None
-    return None if fault is None else fault + HIDDEN
+    if fault is not None:
+        return fault + HIDDEN
+    question = _SLOPES.get(node.name())
+    return None if question is None else question(node)
 
 
 def operation(node: Any) -> str:
@@ -198,10 +197,14 @@ def _class_loss(node: Any) -> str | None:
 
 
 def _slope_of_power(node: Any) -> str | None:
-    base, exponent = _floating(node, "self"), getattr(node, "_saved_exponent", None)
-    if base is None or not isinstance(exponent, int | float) or not 0 < exponent < 1:
+    base, exponent = _floating(node, "self"), _exponent(node)
+    if base is None or exponent >= 1 or exponent == 0:
         return None
-    return _told(f"power {exponent:g} of zero, where its slope is infinite", base == 0)
+    lost = torch.isfinite(base) & torch.isinf(base.pow(exponent - 1))
+    return _first(
+        _told(f"power {exponent:g} of zero, where its slope is infinite", lost & (base == 0)),
+        _told(f"power {exponent:g} of a number next to zero, where its slope overflows", lost),
+    )
 
 
 _LOGARITHM = _asks(
@@ -261,7 +264,18 @@ _VALUES: dict[str, Question] = {
 
 _ARC_SLOPE = _asks("self", ("arc function at ±1, where its slope is infinite", lambda value: value.abs() == 1))
 
+_LOGARITHM_SLOPE = _asks(
+    "self",
+    (
+        "logarithm of a number next to zero, where its slope overflows",
+        lambda value: (value != 0) & torch.isinf(value.reciprocal()),
+    ),
+)
+
 _SLOPES: dict[str, Question] = {
+    "LogBackward0": _LOGARITHM_SLOPE,
+    "Log2Backward0": _LOGARITHM_SLOPE,
+    "Log10Backward0": _LOGARITHM_SLOPE,
     "SqrtBackward0": _asks("result", ("square root of zero, where its slope is infinite", lambda value: value == 0)),
     "PowBackward0": _slope_of_power,
     "AcosBackward0": _ARC_SLOPE,

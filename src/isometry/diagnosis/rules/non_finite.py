@@ -89,7 +89,12 @@ class Origin:
         return self.signal in FORWARD
 
 
-@rule("N101", problem="non_finite", reads=[], confidence=1.0)
+@rule(
+    "N101",
+    problem="non_finite",
+    reads=[],
+    follows=["learning_rate_too_high", "exploding_gradient", "poor_initialization", "unscaled_input", "loss_spike"],
+)
 def non_finite(run: Run) -> Iterable[Finding]:
     """A value became NaN or infinite; named are the first step and the layer that produced it.
 
@@ -275,6 +280,9 @@ def _causes(run: Run, origin: Origin) -> tuple[Cause, ...]:
         return (Cause("loss function", None, _words_on_loss(run)),)
     if origin.risky:
         return (Cause("backward formula", None, _words_on_risks(origin), layers),)
+    if origin.signal == Signal.UPDATE:
+        words = "What reached the optimiser was finite; what it made of it was not: its own arithmetic, or its rate."
+        return (Cause("optimiser", None, words, layers),)
     largest = _largest_before(run, origin)
     if largest is None:
         words = origin.words or "No earlier step was recorded to compare with."
