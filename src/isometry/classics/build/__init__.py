@@ -1,0 +1,1 @@
+"""Data and networks of the classics, in PyTorch."""

@@ -1,0 +1,88 @@
+"""The trainings of the visual tutorial: small networks on two concentric circles, in Keras' settings."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from isometry.classics.build import data, networks
+from isometry.network.experiment import Experiment
+
+__all__ = ["INITIALISATIONS", "accuracy", "deep", "loss", "shallow"]
+
+INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
+    "N(0, 1)": lambda weight: nn.init.normal_(weight, 0.0, 1.0),
+    "Glorot": nn.init.xavier_uniform_,
+    "He": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+}
+"""Ways to fill a weight matrix; biases start at 0. Glorot's is the uniform form, which Keras takes by default."""
+DEEP = (2, 5, 5, 5, 5, 1)
+"""Widths of the named network: the point, four hidden layers, the output."""
+
+
+def shallow(activation: str, *, hidden: int, epochs: int) -> Experiment:
+    """Hidden layers of 5 units with Glorot's uniform weights, trained by Adam as Keras has it."""
+    return _experiment(
+        (2, *[5] * hidden, 1),
+        activation,
+        "Glorot",
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, eps=1e-7),
+        epochs=epochs,
+    )
+
+
+def deep(activation: str, initialisation: str, *, epochs: int) -> Experiment:
+    """Four hidden layers of 5 units with weights of a named kind, trained by RMSprop as Keras 2 has it.
+
+    Both Keras 2 (up to 2.10) and torch divide by √v + ε; from 2.11 on Keras divides by √(v + ε).
+    """
+    return _experiment(
+        DEEP,
+        activation,
+        initialisation,
+        optimizer=lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3, alpha=0.9, eps=1e-7),
+        epochs=epochs,
+    )
+
+
+def _experiment(
+    widths: Sequence[int], activation: str, initialisation: str, *, optimizer: Callable[[Any], Any], epochs: int
+) -> Experiment:
+    return Experiment(
+        build=lambda: _named(networks.mlp(widths, activation, initialise=INITIALISATIONS[initialisation])),
+        data=data.circles(),
+        loss_fn=binary_cross_entropy_with_logits,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=32,
+        metric=accuracy,
+    )
+
+
+def _named(net: nn.Sequential) -> nn.Sequential:
+    """The same layers under the names hidden1, hidden2 … and output."""
+    linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+    names = {id(layer): f"hidden{place}" for place, layer in enumerate(linear, start=1)}
+    names[id(linear[-1])] = "output"
+    return nn.Sequential(
+        OrderedDict(
+            (names.get(id(layer), f"{type(layer).__name__.lower()}{place}"), layer) for place, layer in enumerate(net)
+        )
+    )
+
+
+def accuracy(model: nn.Module) -> float:
+    """Share of the training points on the right side, as the tutorial counts it."""
+    inputs, targets = data.circles()
+    with torch.no_grad():
+        return float(((model(inputs) > 0) == (targets > 0.5)).float().mean())
+
+
+def loss(model: nn.Module) -> float:
+    """Loss over all training points at once."""
+    inputs, targets = data.circles()
+    with torch.no_grad():
+        return float(binary_cross_entropy_with_logits(model(inputs), targets))
