@@ -148,3 +148,11 @@ def test_operations_that_may_have_lost_the_gradient_are_named() -> None:
 def test_an_update_lost_behind_a_finite_gradient_is_the_optimisers() -> None:
     (finding,) = non_finite(make_run(weight_gradient_nan=NONE, update_nan=counted(2, 0)))
     assert finding.causes[0].name == "optimiser"
+    assert "backward" not in finding.summary
+
+
+@pytest.mark.parametrize(("steps", "sure"), [([0, 1, 2], True), ([0, 1, 9], False)])
+def test_an_overflow_is_denied_only_where_the_step_before_was_seen(steps: list[int], sure: bool) -> None:
+    run = make_run(steps=steps, pre_activation_nan=[[0], [0], [1]], pre_activation_abs_max=[[1.0], [1.0], [np.nan]])
+    (finding,) = non_finite(run)
+    assert ("no overflow" in finding.causes[0].words) is sure

@@ -246,12 +246,18 @@ def _summary(run: Run, origin: Origin) -> str:
         seen = f"; first seen at {operation.name} {operation.place}" if operation.name else ""
         return f"{since}, while no layer was seen to fail before it{seen}"
     rest = f"; {_others(len(origin.passing))} on" if len(origin.passing) else ""
-    when = f"in the {'forward' if origin.forward else 'backward'} pass of step {origin.step}"
+    when = f"in the {_phase(origin)} of step {origin.step}"
     if origin.forward and operation.fault:
         return f"The first value that is not finite was made by {operation.name} {operation.place}, {when}{rest}"
     what = WORDS.get(Signal(origin.signal), origin.signal) if origin.signal in set(Signal) else origin.signal
     are = "are" if origin.signal == Signal.WEIGHT else "is"
     return sentence(f"{what} of {called(origin.layer)} {are} the first that {are} not finite, {when}{rest}")
+
+
+def _phase(origin: Origin) -> str:
+    if origin.signal == Signal.UPDATE:
+        return "optimiser's part"
+    return "forward pass" if origin.forward else "backward pass"
 
 
 def _others(count: int) -> str:
@@ -289,7 +295,8 @@ def _causes(run: Run, origin: Origin) -> tuple[Cause, ...]:
         return (Cause("first step", None, sentence(words), layers),)
     words = (
         f"Its largest value was {largest:.1e} at the recorded step before, {_room(run, origin, largest):.0f} decades "
-        f"below the end of its number format: {_operations_without_result(origin)}, no overflow."
+        f"below the end of its number format: {_operations_without_result(origin)}"
+        + (", no overflow." if origin.step - 1 in run.history.steps else ".")
     )
     return (Cause("invalid operation", None, words, layers),)
 
