@@ -32,8 +32,8 @@ from isometry.diagnosis.finding import Cause
 from isometry.diagnosis.trunk import Trunk, column, norm_decades
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture
+from isometry.network.nonlinearity import SLOPES, slope
 from isometry.network.signals import Signal
-from isometry.statistics.saturation import SLOPES, slope
 
 __all__ = ["RESTING_SLOPE", "TWO_SIDED", "Gain", "Part", "PartKind", "attribute", "causes_of"]
 
