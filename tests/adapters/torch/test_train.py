@@ -92,6 +92,18 @@ def test_gradients_are_those_of_the_last_batch_of_each_epoch(tmp_path: Path):
     close(many.gradient_std[1], run.history[Signal.WEIGHT_GRADIENT, "std"][last])
 
 
+@pytest.mark.parametrize("build", [tanh_net, normalised_net])
+def test_models_are_shown_after_each_epoch_as_they_are_then_and_train_on(build):
+    seen: list[list[float]] = []
+    watched = train_many(
+        experiment(build), SEEDS, after_epoch=lambda epoch, models: seen.append([accuracy(model) for model in models])
+    )
+    shorter = train_many(experiment(build, epochs=2), SEEDS)
+    assert np.array_equal(watched.losses, train_many(experiment(build), SEEDS).losses)
+    assert seen[1] == shorter.metrics.tolist()
+    assert seen[3] == watched.metrics.tolist()
+
+
 def test_the_same_seeds_give_the_same_numbers():
     first, second = (train_many(experiment(), SEEDS) for _ in range(2))
     assert np.array_equal(first.losses, second.losses)

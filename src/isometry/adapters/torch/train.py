@@ -110,11 +110,21 @@ def train(
     return Trained(model, losses, metric, open_watch.run if open_watch is not None else None)
 
 
-def train_many(experiment: Experiment, seeds: Iterable[int]) -> TrainedMany:
+def train_many(
+    experiment: Experiment,
+    seeds: Iterable[int],
+    *,
+    after_epoch: Callable[[int, Sequence[nn.Module]], None] | None = None,
+) -> TrainedMany:
     """Train from many seeds at once, as so many models side by side in every tensor.
 
     Optimisers that treat each element by itself (SGD, RMSprop, Adam …) give what so many trainings one after another
     would, up to rounding; those that look at all parameters together (clipping by the global norm, LBFGS) do not.
+
+    Args:
+        experiment: what to train.
+        seeds: one training each, as ``train`` has them.
+        after_epoch: gets the number of the epoch that has ended and the models as they are then, to be evaluated.
     """
     seeds = tuple(seeds)
     with torch.random.fork_rng():
@@ -127,10 +137,11 @@ def train_many(experiment: Experiment, seeds: Iterable[int]) -> TrainedMany:
         names = [name for name, value in models[0].named_parameters() if value.dim() > 1]
         batches = _batches(sets(experiment.data).training, experiment.batch_size, list(seeds))
         skeleton = models[0]
-        together = torch.vmap(
-            lambda own, kept, inputs: functional_call(skeleton, (own, kept), (inputs,)), randomness="different"
-        )
-        each_loss = torch.vmap(experiment.loss_fn)
+
+        def loss(own: Any, kept: Any, inputs: Tensor, targets: Tensor) -> Any:
+            return experiment.loss_fn(functional_call(skeleton, (own, kept), (inputs,)), targets)
+
+        each_loss = torch.vmap(loss, randomness="different")
         epochs = experiment.epochs
         kept = _Kept(len(seeds), epochs, len(names))
         kept.note_weights(0, [parameters[name] for name in names])
@@ -138,19 +149,21 @@ def train_many(experiment: Experiment, seeds: Iterable[int]) -> TrainedMany:
             heard = []
             for inputs, targets in batches():
                 optimizer.zero_grad()
-                losses = each_loss(together(parameters, buffers, inputs), targets)
+                losses = each_loss(parameters, buffers, inputs, targets)
                 losses.sum().backward()
                 optimizer.step()
                 heard.append(losses.detach())
             kept.losses[:, epoch] = torch.stack(heard).mean(0).double().numpy()
             kept.note_weights(epoch + 1, [parameters[name] for name in names])
             kept.note_gradients(epoch, [parameters[name].grad for name in names])
+            if after_epoch is not None:
+                _take_over(models, parameters, buffers)
+                after_epoch(epoch, tuple(model.eval() for model in models))
+                skeleton.train()
         metrics = np.full(len(seeds), np.nan)
-        for place, model in enumerate(models):
-            _take_over(model, place, parameters, buffers)
-            model.eval()
-            if experiment.metric is not None:
-                metrics[place] = experiment.metric(model)
+        _take_over(models, parameters, buffers)
+        if experiment.metric is not None:
+            metrics[:] = [experiment.metric(model.eval()) for model in models]
     return TrainedMany(
         seeds=seeds,
         layers=tuple(name.rpartition(".")[0] or name for name in names),
@@ -160,7 +173,7 @@ def train_many(experiment: Experiment, seeds: Iterable[int]) -> TrainedMany:
         weight_std=kept.weight_std,
         gradient_mean=kept.gradient_mean,
         gradient_std=kept.gradient_std,
-        models=tuple(models),
+        models=tuple(model.eval() for model in models),
     )
 
 
@@ -191,11 +204,12 @@ def _mean_and_std(tensors: list[Tensor]) -> tuple[Floats, Floats]:
     return mean.numpy(), std.numpy()
 
 
-def _take_over(model: nn.Module, place: int, parameters: dict[str, Any], buffers: dict[str, Any]) -> None:
+def _take_over(models: Sequence[nn.Module], parameters: dict[str, Any], buffers: dict[str, Any]) -> None:
+    """Give every model its own part of the stacked tensors."""
     with torch.no_grad():
-        for own, stacked in ((dict(model.named_parameters()), parameters), (dict(model.named_buffers()), buffers)):
-            for name, value in own.items():
-                value.copy_(stacked[name][place])
+        for place, model in enumerate(models):
+            for name, value in (*model.named_parameters(), *model.named_buffers()):
+                value.copy_((parameters if name in parameters else buffers)[name][place])
 
 
 # The data -------------------------------------------------------------------------------------------------------------
