@@ -121,6 +121,14 @@ def test_operation_of_the_loss_does_not_explain_a_layer_that_failed_before_it() 
     assert "logarithm" not in finding.summary + finding.causes[0].words
 
 
+def test_operation_that_was_taken_for_the_layers_nonlinearity_explains_its_activation() -> None:
+    overflow = LOST | {"operation": "exp", "fault": "exponential that overflows"}
+    event = told(2, "forward", signal="activation", **overflow)
+    (finding,) = non_finite(make_run(activation_inf=counted(2, 3), events={"non_finite": [event]}))
+    assert "made by exp between fc4 and the loss" in finding.summary
+    assert finding.causes[0].words.startswith("Exponential that overflows")
+
+
 def test_operation_inside_the_network_is_no_lost_data() -> None:
     inside = LOST | {"after": "fc3", "place": "network"}
     run = make_run(input_nan=counted(2, 3), events={"non_finite": [told(2, "forward", signal="input", **inside)]})

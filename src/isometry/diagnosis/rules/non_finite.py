@@ -167,7 +167,10 @@ def _from_events(run: Run) -> Origin | None:
 def _operation(event: Mapping[str, object]) -> Operation:
     """What an event says of an operation, as far as it belongs to what the event is about."""
     direction, place = event.get("direction"), event.get("place")
-    if direction in ("forward", LOSS) and place != ("network" if direction == "forward" else LOSS):
+    is_nonlinearity = event.get("signal") == Signal.ACTIVATION and event.get("after") == event.get("layer")
+    if direction == "forward" and place == LOSS and not is_nonlinearity:
+        return Operation()  # a layer failed before the loss was reached
+    if direction == LOSS and place != LOSS:
         return Operation()
     name, fault, after = (str(event.get(key) or "") for key in ("operation", "fault", "after"))
     return Operation(name, fault, after, in_loss=place == LOSS)
