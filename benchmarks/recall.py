@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import isometry
+from isometry.diagnosis.rule import rules
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -41,7 +42,7 @@ def examine_all(
                 if kept:
                     with kept.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(outcome)) + "\n")
-                found = ", ".join(f"{code} {problem} {severity}" for problem, code, severity, _ in outcome.findings)
+                found = ", ".join(f"{code} {problem} {severity}" for problem, code, severity, *_ in outcome.findings)
                 mark = "fault" if outcome.fault else verdict(outcome)
                 say(f"{mark:12s} {outcome.seconds:5.1f} s {outcome.score:9.3g}  {case.name} #{seed}  →  {found or '—'}")
             outcomes.append(outcome)
@@ -55,7 +56,11 @@ def read(path: Path) -> dict[tuple[str, int], Outcome]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {
         (row["name"], row["seed"]): Outcome(
-            **{**row, "accept": tuple(row["accept"]), "findings": tuple(tuple(each) for each in row["findings"])}
+            **{
+                **row,
+                "accept": tuple(row["accept"]),
+                "findings": tuple((*each[:4], tuple(each[4])) for each in row["findings"]),
+            }
         )
         for row in rows
     }
@@ -107,6 +112,31 @@ def confusion(outcomes: list[Outcome]) -> list[str]:
         "|---" * (len(columns) + 1) + "|",
     ]
     lines += [f"| {row} | " + " | ".join(str(cells[row][column] or "·") for column in columns) + " |" for row in rows]
+    return lines
+
+
+def precisions(outcomes: list[Outcome]) -> list[str]:
+    """How often each rule is right when it says something grave: its confidence, kept in ``limits.PRECISION``."""
+    made: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    for outcome in outcomes:
+        if outcome.borne_out and not outcome.fault:
+            for code, is_right in outcome.judged.items():
+                made[code] += 1
+                right[code] += is_right
+    lines = [
+        "A finding is right if it is one of the answers that count for its case, or says that it follows from one. "
+        "Precision is (right + ½) / (made + 1), Jeffreys' prior; `limits.PRECISION` holds it as the rule's confidence.",
+        "",
+        "| rule | problem | made | right | precision | confidence now |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rule in rules():
+        share_right = (right[rule.code] + 0.5) / (made[rule.code] + 1)
+        lines.append(
+            f"| {rule.code} | {rule.problem} | {made[rule.code]} | {right[rule.code]} | {share_right:.2f} "
+            f"| {rule.confidence:.2f} |"
+        )
     return lines
 
 
@@ -180,6 +210,7 @@ def main() -> None:
     cases = [case for case in CASES if options.only in case.name]
     outcomes = examine_all(cases, range(options.seeds), say, file("development"))
     sections = {"Development": table(outcomes), "Development: worst finding": confusion(outcomes)}
+    sections["Development: precision of the rules"] = precisions(outcomes)
     if not options.skip_held_out:
         held = examine_all(held_out.CASES, range(100, 100 + options.seeds), hush, file("held-out"))
         sections["Held out"] = table(held)

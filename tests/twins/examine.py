@@ -28,8 +28,8 @@ class Outcome:
     score: float
     borne_out: bool
     """Whether the measured score agrees with the label."""
-    findings: tuple[tuple[str, str, str, str], ...]
-    """(problem, code, severity, summary), worst first."""
+    findings: tuple[tuple[str, str, str, str, tuple[str, ...]], ...]
+    """(problem, code, severity, summary, codes that it follows from), worst first."""
     seconds: float
     diagnosis_seconds: float
     fault: str = ""
@@ -38,7 +38,17 @@ class Outcome:
     @property
     def grave(self) -> list[str]:
         """Problems that are said to slow, harm or stop this training, worst first."""
-        return [problem for problem, _, severity, _ in self.findings if isometry.Severity[severity] >= GRAVE]
+        return [problem for problem, _, severity, *_ in self.findings if isometry.Severity[severity] >= GRAVE]
+
+    @property
+    def judged(self) -> dict[str, bool]:
+        """For each code told as grave whether it is right: an answer that counts, or a consequence of one."""
+        told = {code: problem for problem, code, severity, *_ in self.findings if isometry.Severity[severity] >= GRAVE}
+        behind = {code: follows for _, code, _, _, follows in self.findings}
+        right = {code for code, problem in told.items() if self.problem and problem in self.right}
+        for _ in told:
+            right |= {code for code in told if right & set(behind[code])}
+        return {code: code in right for code in told}
 
     @property
     def right(self) -> set[str]:
@@ -63,7 +73,8 @@ def examine(case: Case, seed: int) -> Outcome:
             diagnosis = isometry.diagnose(watch.run)
             diagnosis_seconds = time.perf_counter() - before
         findings = [
-            (finding.problem, finding.code, finding.severity.name, finding.summary) for finding in diagnosis.findings
+            (finding.problem, finding.code, finding.severity.name, finding.summary, finding.follows)
+            for finding in diagnosis.findings
         ]
         fault = "; ".join({str(each.message)[:200] for each in caught if "isometry" in str(each.message).lower()})
     except Exception:  # noqa: BLE001 - a crash is a result here: it is counted and shown

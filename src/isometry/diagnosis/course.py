@@ -5,14 +5,14 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Severity
-from isometry.diagnosis.level import level_of, loss_series
+from isometry.diagnosis.level import has_rivals, level_of, loss_series
 from isometry.diagnosis.trunk import column
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 from isometry.statistics.update import update_ratio
 
-__all__ = ["has_learned", "is_adaptive", "loss_progress", "toll", "update_ratios"]
+__all__ = ["has_learned", "is_adaptive", "is_told_by_its_loss", "loss_progress", "toll", "update_ratios"]
 
 ADAPTIVE = frozenset({"adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adafactor"})
 
@@ -54,6 +54,14 @@ def has_learned(run: Run) -> bool:
     """The loss is so low that the network cannot be said not to learn."""
     progress = loss_progress(run)
     return progress is not None and progress > limits.LEARNED.value
+
+
+def is_told_by_its_loss(run: Run) -> bool:
+    """Whether a loss that stays up means that nothing is learned: its kind is known, and no two sides pull at it."""
+    try:
+        return level_of(run).has_floor and not has_rivals(run)
+    except NotRecorded:
+        return True
 
 
 def toll(run: Run, *, usually: Severity) -> Severity:

@@ -172,6 +172,12 @@ BLOWN_UP = Limit(10.0, "times the start", CURVES)
 
 LITTLE_FALLEN = Limit(0.02, "share of the loss", CURVES)
 NOISY_FALLEN = Limit(0.1, "share of the loss", CURVES)
+ROUGH = Limit(0.1, "share of the loss", f"{TWINS}: medians of ten values are off by more than the fall looked for")
+SAME_ANSWER = Limit(
+    0.01, "share of the variance", f"explains no more than that of the targets; {TWINS}: at most 0.005, at least 0.05"
+)
+ANSWERS = Limit(8, "answers", "the variance of eight numbers is known to a factor of two")
+LATE_LOOK = Limit(0.2, "share of all steps", "an earlier look says nothing of what was learned")
 NO_TREND = Limit(1.65, "standard deviations", "one-sided 5 % of a Mann-Kendall score")
 NEGATED = Limit(0.3, "share of guessing", "how near to minus guessing a loss with the wrong sign begins")
 NEAR_GUESSING = Limit(0.97, "share of guessing", CURVES)
@@ -185,6 +191,7 @@ SPIKE_MEMORY = Limit(1000, "steps", "so long a past holds the tail of hard sampl
 SPIKE_START = Limit(10, "steps", "the median of the first ten steps stands for the untrained network")
 SPIKE_PART = Limit(0.5, "share of the way back", CURVES)
 SPIKE_FACTOR = Limit(2.0, "times the level before", CURVES)
+SPIKE_COST = Limit(0.02, "share of all steps", "what a run does not miss: two steps of a hundred")
 SPIKE_LEFT = Limit(0.1, "share of the way back", "a tenth of what had been learned is gone at the end")
 SPIKE_RESTART = Limit(20, "steps", "a restart needs a few steps to show, and rates are recorded only now and then")
 RAISED = Limit(1.5, "times the rate before", "schedules that fall, or creep up, stay below")

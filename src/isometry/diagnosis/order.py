@@ -16,7 +16,7 @@ def in_order(findings: Sequence[Finding], follows: Follows) -> tuple[Finding, ..
     """Worst first, causes before what follows from them; a consequence says what it follows from.
 
     Severity is what happens if nothing is done, so a cause is at least as severe as its consequences. Among equals
-    those without a cause come first, then the surest, then the earliest.
+    those without a cause come first, then the earliest, then the surest.
     """
     causes = [[other for other in findings if _is_cause(other, of=finding, follows=follows)] for finding in findings]
     weighty = {id(finding): finding.severity for finding in findings}
@@ -26,7 +26,7 @@ def in_order(findings: Sequence[Finding], follows: Follows) -> tuple[Finding, ..
                 weighty[id(cause)] = max(weighty[id(cause)], weighty[id(finding)])
     told = [_told(finding, behind, weighty[id(finding)]) for finding, behind in zip(findings, causes, strict=True)]
     depth = _depths(findings, causes)
-    places = sorted(range(len(told)), key=lambda place: (*_urgency(told[place], depth[place]),))
+    places = sorted(range(len(told)), key=lambda place: _urgency(told[place], depth[place]))
     return tuple(told[place] for place in places)
 
 
@@ -65,4 +65,4 @@ def _depths(findings: Sequence[Finding], causes: Sequence[Sequence[Finding]]) ->
 
 def _urgency(finding: Finding, depth: int) -> tuple[int, int, float, float, str]:
     step = float("inf") if finding.first_step is None else float(finding.first_step)
-    return -int(finding.severity), depth, -finding.confidence, step, finding.code
+    return -int(finding.severity), depth, step, -finding.confidence, finding.code

@@ -67,3 +67,30 @@ def test_layers_without_a_rectifier_are_left_out():
 def test_a_network_without_rectifiers_is_not_checked():
     with pytest.raises(NotRecorded, match="no rectifier"):
         dead_units(make_run(delta_rms=[1.0]))
+
+
+def all_off(samples, *, steps=4):
+    shape = (steps, 1)
+    return make_run(
+        activation_dead=np.full(shape, np.nan),
+        activation_units=np.full(shape, 64.0),
+        activation_seen=np.zeros(shape),
+        slope_zeros=np.full(shape, 64.0 * samples),
+        slope_count=np.full(shape, 64.0 * samples),
+        scalars=FLAT,
+    )
+
+
+def test_a_layer_that_is_off_needs_no_window():
+    (finding,) = dead_units(all_off(200))
+    assert finding.severity == Severity.STOPS
+
+
+def test_a_layer_that_is_off_on_a_few_samples_is_not_dead():
+    with pytest.raises(NotRecorded):
+        dead_units(all_off(2))
+
+
+def test_dead_layer_of_a_network_that_learns_is_noted():
+    (finding,) = dead_units(run_of([[0.0, 64.0, 3.0]] * 8, loss=FALLING))
+    assert finding.severity == Severity.NOTE

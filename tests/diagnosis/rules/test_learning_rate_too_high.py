@@ -67,6 +67,19 @@ def test_nan_out_of_healthy_steps_is_somebody_elses_finding() -> None:
     assert learning_rate_too_high(trained(loss, ratio)) == ()
 
 
+def test_large_first_steps_are_not_blamed_for_a_loss_that_was_lost_long_after() -> None:
+    loss = np.r_[falling(0.1, steps=100), [np.nan] * 20]
+    ratio = np.r_[np.full(8, 0.5), np.full(92, 1e-3), np.full(20, np.nan)]
+    assert learning_rate_too_high(trained(loss, ratio)) == ()
+
+
 def test_tiny_run_is_not_judged() -> None:
     with pytest.raises(NotRecorded):
         learning_rate_too_high(trained(flat(steps=20), 1e-2))
+
+
+def test_regression_that_stops_at_the_noise_of_its_targets_is_no_finding() -> None:
+    kind = {"step": 0, "kind": "mse", "targets": {"mean": 0.0, "std": 2.0}, "outputs": None}
+    loss = noisy(np.r_[2.2, 1.8, np.full(STEPS - 2, 1.5)], noise=0.3)
+    ratio = np.r_[np.full(20, 0.6), np.full(STEPS - 20, 0.02)]
+    assert learning_rate_too_high(trained(loss, ratio, kind=kind)) == ()

@@ -5,6 +5,8 @@ import pytest
 
 from isometry.diagnosis.rules.loss_not_decreasing import loss_not_decreasing
 from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.architecture import Layer
 
 from .curves import CROSS_ENTROPY, GUESSING, STEPS, falling, flat, noisy, trained
 
@@ -77,3 +79,33 @@ def test_turned_sign_is_found() -> None:
 
 def test_negative_part_of_a_composite_loss_is_no_finding() -> None:
     assert loss_not_decreasing(trained(noisy(-np.linspace(0.1, 0.4, STEPS)), 1e-3)) == ()
+
+
+def rough(std: float, *, seed: int = 0, answers: float = 16.0) -> Run:
+    """A regression on small batches of rough targets: its curve shows nothing, its answers vary by ``std``."""
+    loss = np.random.default_rng(seed).chisquare(8, STEPS) / 8
+    return trained(
+        loss,
+        1e-3,
+        kind=SQUARES,
+        layers=[Layer(f"fc{k}", "linear", "Linear", (f"fc{k}.weight",), output=k == 2) for k in range(3)],
+        pre_activation_std=[0.5, 0.5, std],
+        pre_activation_count=[512.0, 512.0, answers],
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_that_do_not_vary_tell_what_noise_hides(seed: int) -> None:
+    for finding in loss_not_decreasing(rough(0.03, seed=seed)):
+        assert "learned nothing" in finding.consequence
+    assert len(loss_not_decreasing(rough(0.03, seed=seed))) == 1
+
+
+def test_answers_that_vary_are_not_told() -> None:
+    found = [loss_not_decreasing(rough(0.5, seed=seed)) for seed in range(8)]
+    assert not any("answers" in finding.summary for findings in found for finding in findings)
+
+
+def test_few_answers_say_nothing_by_their_variance() -> None:
+    found = [loss_not_decreasing(rough(0.0, seed=seed, answers=1.0)) for seed in range(8)]
+    assert not any("answers" in finding.summary for findings in found for finding in findings)

@@ -76,3 +76,18 @@ def test_rivals_are_not_judged() -> None:
 def test_tiny_run_is_not_judged() -> None:
     with pytest.raises(NotRecorded):
         loss_spike(trained(falling(steps=20), 1e-3))
+
+
+def test_loss_that_rises_again_after_one_bad_batch_harms() -> None:
+    loss = falling(steps=400)
+    loss[300] += 20
+    loss[302:] += np.linspace(0, 1.2, 98)
+    (finding,) = loss_spike(trained(loss, 1e-3))
+    assert finding.severity == Severity.HARMS
+    assert "not for long" in finding.summary
+
+
+def test_short_jump_of_a_long_run_is_noted() -> None:
+    loss = with_jump(falling(steps=4000, pace=200.0), at=2000)
+    (finding,) = loss_spike(trained(loss, 1e-3))
+    assert finding.severity == Severity.NOTE

@@ -10,6 +10,7 @@ from isometry.diagnosis.rules.unscaled_input import unscaled_input
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
+from tests.diagnosis.rules.curves import CROSS_ENTROPY, falling
 from tests.runs import make_run
 
 FIRST = Layer("fc1", "linear", "Linear", ("fc1.weight",), (8, 8), 8, 8, inputs=("",))
@@ -65,3 +66,17 @@ def test_loud_inputs_are_found_only_where_the_loss_hardly_falls() -> None:
 
     assert len(unscaled_input(run(2.0))) == 1
     assert unscaled_input(run(0.1)) == ()
+
+
+@pytest.mark.parametrize(("end", "severity"), [(2.2, Severity.HARMS), (0.1, Severity.SLOWS)])
+def test_severity_is_what_the_loss_shows(end: float, severity: Severity) -> None:
+    plain = reading(33.0, 78.0)
+    columns = {f"input_{name}": plain.history["input", name] for name in ("mean", "std", "rms")}
+    run = make_run(
+        layers=[FIRST, SECOND],
+        scalars={"loss": falling(end, steps=200)},
+        events={"loss_kind": [CROSS_ENTROPY]},
+        **columns,
+    )
+    (finding,) = unscaled_input(run)
+    assert finding.severity == severity

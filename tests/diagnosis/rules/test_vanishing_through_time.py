@@ -60,3 +60,18 @@ def test_short_sequences_are_silent():
 def test_a_network_without_recurrence_is_not_checked():
     with pytest.raises(NotRecorded, match="recurrent"):
         vanishing_through_time(make_run(delta_rms=[1.0]))
+
+
+def outgrown(loss):
+    steps = [*range(8), 32, 128, 256, 512, 513, 514, 515, 516]
+    rates = [0.3] * 8 + [0.01] * 8
+    rows = [10.0 ** (-rate * np.arange(20)[::-1]) for rate in rates]
+    events = {
+        "through_time": [{"step": s, "layer": "rnn", "rms": row.tolist()} for s, row in zip(steps, rows, strict=True)]
+    }
+    return make_run(names=["rnn", "head"], delta_rms=[1.0, 1.0], scalars=loss, events=events)
+
+
+def test_a_fall_that_was_overcome_slows_only_where_the_loss_stays_up():
+    assert [f.severity for f in vanishing_through_time(outgrown(FLAT))] == [Severity.SLOWS]
+    assert not vanishing_through_time(outgrown(FALLING))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits, words
-from isometry.diagnosis.course import has_learned
+from isometry.diagnosis.course import has_learned, is_told_by_its_loss
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.rule import rule
 from isometry.diagnosis.trunk import column, sampled_rows
@@ -36,6 +36,7 @@ def dead_units(run: Run) -> Iterable[Finding]:
     How it is told apart: half or more of the entries of a healthy rectifier layer are zero on any one sample; that is
     sparsity. Units that wake up again in later windows are not counted, nor are layers without a rectifier. Some dead
     units are common in wide layers and harmless; a layer without any living unit blocks the signal in both directions.
+    But where the loss came down by half all of this is a note: what is dead was not needed, or is not the only way.
 
     Sources: Lu et al. 2019 (dying ReLU); Hanley & Lippman-Hand 1983 for the rule of three.
     """
@@ -46,7 +47,7 @@ def dead_units(run: Run) -> Iterable[Finding]:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = column(run, *DEAD, rows=rows) / units
     share[~((units > 0) & (seen >= limits.SEEN.value))] = np.nan
-    share[_off(run, rows) & (units > 0)] = 1.0
+    share[_off(run, rows, units)] = 1.0
     share[_broken(run, rows)] = np.nan
     watched = np.flatnonzero(~np.isnan(share).all(axis=0))
     if not len(watched):
@@ -57,13 +58,22 @@ def dead_units(run: Run) -> Iterable[Finding]:
         yield _finding(run, rows, share, late=late, concerned=concerned)
 
 
-def _off(run: Run, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Layers of which every unit was off on every sample of a step. That needs no window: the elements are enough."""
+def _off(run: Run, rows: NDArray[np.int64], units: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Layers of which every unit was off on every sample, over steps in a row that hold samples enough.
+
+    That needs no window: the elements of a step, divided by the units, are the samples.
+    """
     if any((Signal.SLOPE, statistic) not in run.history for statistic in ("zeros", "count")):
         return np.zeros((len(rows), len(run.architecture)), dtype=bool)
     count = column(run, Signal.SLOPE, "count", rows=rows)
-    off: NDArray[np.bool_] = column(run, Signal.SLOPE, "zeros", rows=rows) == count
-    return off & (count >= limits.SEEN.value)
+    off: NDArray[np.bool_] = (column(run, Signal.SLOPE, "zeros", rows=rows) == count) & (count > 0) & (units > 0)
+    samples = np.zeros(len(run.architecture))
+    told = np.zeros_like(off)
+    for row in range(len(rows)):
+        looked = np.divide(count[row], units[row], out=np.zeros_like(samples), where=off[row])
+        samples = np.where(off[row], samples + looked, 0.0)
+        told[row] = samples >= limits.SEEN.value
+    return told
 
 
 def _broken(run: Run, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -122,13 +132,13 @@ def _finding(
 
 
 def _severity(run: Run, *, worst: float, blocked: bool) -> Severity:
+    if has_learned(run):
+        return Severity.NOTE
     if blocked:
         return Severity.STOPS
-    if worst >= limits.DEAD_HARMS.value and not has_learned(run):
+    if worst >= limits.DEAD_HARMS.value:
         return Severity.HARMS
-    if worst >= limits.DEAD_SLOWS.value:
-        return Severity.NOTE if has_learned(run) else Severity.SLOWS
-    return Severity.NOTE
+    return Severity.SLOWS if worst >= limits.DEAD_SLOWS.value and is_told_by_its_loss(run) else Severity.NOTE
 
 
 def _first(share: NDArray[np.float64]) -> int:

@@ -23,7 +23,7 @@ DELTA_COUNT = (Signal.DELTA, "count")
     "G201",
     problem="exploding_gradient",
     reads=[DELTA_RMS, DELTA_COUNT],
-    follows=["poor_initialization", "unscaled_input", "learning_rate_too_high"],
+    follows=["poor_initialization", "unscaled_input"],
 )
 def exploding_gradient(run: Run) -> Iterable[Finding]:
     """δ grows on its way from the output to the input: steps that suit the last layers throw the first ones about.

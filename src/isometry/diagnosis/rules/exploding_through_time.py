@@ -10,7 +10,7 @@ from isometry.diagnosis.time import TimeProfile, profiles_through_time
 from isometry.history.run import Run
 
 
-@rule("G202", problem="exploding_gradient", reads=[], follows=["poor_initialization", "learning_rate_too_high"])
+@rule("G202", problem="exploding_gradient", reads=[], follows=["poor_initialization"])
 def exploding_through_time(run: Run) -> Iterable[Finding]:
     """δ grows on its way back through a sequence: the gradient is that of the first time steps alone.
 

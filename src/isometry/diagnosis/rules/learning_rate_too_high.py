@@ -14,6 +14,8 @@ from isometry.history.run import Run
 
 __all__ = ["learning_rate_too_high"]
 
+REGRESSION = frozenset({"mse", "l1", "smooth_l1"})
+
 
 @rule(
     "U101",
@@ -31,7 +33,8 @@ def learning_rate_too_high(run: Run) -> Iterable[Finding]:
 
     How it is told apart: large steps on a loss that falls are a bold and good rate; a noisy or hopeless loss with
     ordinary steps has another cause; layers that start at zero, or far below an ordinary draw, may grow by more than
-    their size at first.
+    their size at first; a regression on rough targets stops falling at their noise, whatever the rate, so one that ends
+    well below guessing is not judged.
 
     Sources: Cohen et al. 2021 (edge of stability: beyond 2 / λ a step overshoots). Limits: benchmarks/loss_curves.py.
     """
@@ -41,12 +44,21 @@ def learning_rate_too_high(run: Run) -> Iterable[Finding]:
         yield from _lost(run, pace, values)
         return
     level = level_of(run)
+    if level.kind in REGRESSION and _is_below_guessing(level):
+        return
     sustained, highest = _sustained(pace.common), float(np.nanmax(pace.common))
     overshoots = sustained > limits.OVERSHOOT.value or highest > limits.LEAP.value
     stuck = overshoots and level.fallen < limits.TOO_LITTLE_FALLEN.value and not _is_on_its_way(level)
     thrown_back = sustained > limits.REBOUND_PACE.value and _has_rebounded(level)
     if stuck or thrown_back:
         yield _finding(run, pace, level)
+
+
+def _is_below_guessing(level: Level) -> bool:
+    """Whether the loss ended well below what an answer gives that ignores the input."""
+    if level.guessing is None:
+        return False
+    return level.course.end < (1 - limits.HARDLY_FALLEN.value) * level.guessing
 
 
 def _sustained(common: NDArray[np.float64]) -> float:
@@ -94,11 +106,13 @@ def _finding(run: Run, pace: Pace, level: Level) -> Finding:
 def _lost(run: Run, pace: Pace, values: NDArray[np.float64]) -> Iterable[Finding]:
     """The loss is not finite any more: the rate's doing if large steps or a growing loss came before."""
     gone = int(np.flatnonzero(np.isfinite(values))[-1]) + 1 if np.isfinite(values).any() else 0
-    before = pace.common[pace.steps <= loss_series(run).steps[min(gone, len(values) - 1)]]
+    before = pace.common[pace.steps < loss_series(run).steps[min(gone, len(values) - 1)]]
     if not gone or not len(before) or np.isnan(before).all():
         return
-    overshot = np.nanmax(before) > limits.LEAP.value or _sustained(before) > limits.OVERSHOOT.value
     finite = values[:gone]
+    if _had_learned(finite):
+        before = before[-1:]  # large steps of long ago did no lasting harm
+    overshot = np.nanmax(before) > limits.LEAP.value or _sustained(before) > limits.OVERSHOOT.value
     rising = bool(finite[-1] > limits.BLOWN_UP.value * abs(finite[0]) and np.nanmax(before) > limits.REBOUND_PACE.value)
     if not overshot and not rising:
         return
@@ -115,6 +129,12 @@ def _lost(run: Run, pace: Pace, values: NDArray[np.float64]) -> Iterable[Finding
         evidence=_ratios(pace),
         consequence=f"Training is lost from step {int(loss_series(run).steps[gone])} on.",
     )
+
+
+def _had_learned(finite: NDArray[np.float64]) -> bool:
+    """Whether the loss lay well below its beginning when it was lost."""
+    last = finite[-int(limits.FEW_IN_A_ROW.value) :]
+    return bool(np.max(last) < limits.LEARNED.value * finite[0])
 
 
 def _first_step(pace: Pace) -> int:

@@ -6,15 +6,19 @@ import numpy as np
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import PROBLEMS, Cause, Evidence, Finding, Severity
-from isometry.diagnosis.level import Level, has_rivals, level_of
+from isometry.diagnosis.level import Level, has_rivals, level_of, loss_series
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
+from isometry.network.signals import Signal
+from isometry.statistics.series import BLOCKS, Values
 
 __all__ = ["loss_not_decreasing"]
 
 TRULY_BOUNDED = frozenset({"cross_entropy", "nll", "binary_cross_entropy"})
 """Losses whose guessing level hardly changes from batch to batch, so that staying above it can be told."""
+
+ANSWER_STD, ANSWER_COUNT = (Signal.PRE_ACTIVATION, "std"), (Signal.PRE_ACTIVATION, "count")
 
 CAUSES = tuple(name for name in PROBLEMS if name not in ("loss_not_decreasing", "loss_spike"))
 """A loss that does not fall has its reason inside the network wherever one is found there."""
@@ -25,7 +29,8 @@ def loss_not_decreasing(run: Run) -> Iterable[Finding]:
     """Over the whole run the loss came down by no more than a few percent, or never below what guessing gives.
 
     Medians of the first and the last steps and the slope over twenty blocks are compared, so that neither single
-    batches nor the ends of epochs decide; where the noise is too large to exclude a fall, nothing is said.
+    batches nor the ends of epochs decide. Where the noise is too large to exclude a fall, the curve alone says nothing;
+    but a regression whose answers do not vary with the input, although its targets do, has learned nothing.
 
     How it is told apart: a converged or pretrained network has a loss far below that of guessing (ln of the number of
     classes, variance of the targets). Losses that are not known to have a floor at zero (policy gradients,
@@ -43,8 +48,15 @@ def loss_not_decreasing(run: Run) -> Iterable[Finding]:
         yield _negated(level)
     if level.began_trained or level.reference <= 0:
         return
-    if _is_flat(level) or _is_guessing(level):
+    values = np.asarray(loss_series(run).values, np.float64)
+    rough = level.course.noise > limits.ROUGH.value * level.course.end and bool((values > 0).all())
+    flat = _is_level(values[np.isfinite(values)], level) if rough else _is_flat(level)
+    if flat or _is_guessing(level):
         yield _finding(level)
+        return
+    share = _spread_of_answers(run) if rough and _is_trendless(level) else None
+    if share is not None and share < limits.SAME_ANSWER.value:
+        yield _constant(level, share)
 
 
 def _is_negated(level: Level) -> bool:
@@ -71,10 +83,59 @@ def _negated(level: Level) -> Finding:
 
 def _is_flat(level: Level) -> bool:
     """The fall is small even if noise hid a part of it; or somewhat larger, and no trend is there at all."""
-    trendless = level.course.certainty > -limits.NO_TREND.value
-    share = limits.NOISY_FALLEN.value if trendless else limits.LITTLE_FALLEN.value
+    share = limits.NOISY_FALLEN.value if _is_trendless(level) else limits.LITTLE_FALLEN.value
     little = share * level.reference
     return level.reference - level.course.end + _uncertainty(level) < little and -level.course.trend < little
+
+
+def _is_level(values: Values, level: Level) -> bool:
+    """The same for rough curves, from more values: on a logarithmic scale noise is of one size wherever the loss is."""
+    count = len(values)
+    heights = np.log(values)
+    first, late = heights[: max(int(limits.SPIKE_START.value), count // BLOCKS)], heights[count // 2 :]
+    error = float(late.std()) * float(np.sqrt(1 / len(first) + 1 / len(late)))
+    fall = float(first.mean() - late.mean()) + limits.NO_TREND.value * error
+    share = limits.NOISY_FALLEN.value if _is_trendless(level) else limits.LITTLE_FALLEN.value
+    return fall < -float(np.log1p(-share)) and -level.course.trend < share * level.reference
+
+
+def _is_trendless(level: Level) -> bool:
+    return level.course.certainty > -limits.NO_TREND.value
+
+
+def _spread_of_answers(run: Run) -> float | None:
+    """Variance of the answers to one batch over that of the targets, at the last recorded step of a regression.
+
+    A regression that explains a share R² of its targets answers with that share of their variance, whatever the noise.
+    None where it cannot be told, or was last looked at early in the run.
+    """
+    targets = next((event.get("targets") for event in run.history.events("loss_kind")), None)
+    outputs = [layer for layer in run.architecture if layer.output and layer.activation is None]
+    needed = [ANSWER_STD, ANSWER_COUNT]
+    if not targets or not outputs or not targets["std"] or any(column not in run.history for column in needed):
+        return None
+    place = run.architecture.index(outputs[-1].name)
+    std, count = (np.asarray(run.history[column][:, place], np.float64) for column in needed)
+    known = np.flatnonzero(np.isfinite(std) & (count >= limits.ANSWERS.value))
+    if not len(known) or run.history.steps[known[-1]] < limits.LATE_LOOK.value * run.history.total_steps:
+        return None
+    return float((std[known[-1]] / float(targets["std"])) ** 2)
+
+
+def _constant(level: Level, share: float) -> Finding:
+    return Finding(
+        severity=Severity.HARMS,
+        summary=(
+            f"no fall of the loss can be seen in its noise over {level.course.steps} steps, and the answers vary by "
+            f"{share:.1g} of the targets' variance: they hardly depend on the input"
+        ),
+        causes=(Cause("guessing", None, "An answer that ignores the inputs would do as well."),),
+        evidence=(
+            limits.SAME_ANSWER.evidence("variance of the answers over that of the targets", share, ANSWER_STD),
+            limits.NO_TREND.evidence("certainty that the loss falls", -level.course.certainty),
+        ),
+        consequence="The network has learned nothing that shows in its loss.",
+    )
 
 
 def _uncertainty(level: Level) -> float:

@@ -30,7 +30,8 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     a longer one for single batches, already holds rises like them; a rate that was raised on purpose shows in the
     recorded rate; losses that two optimisers pull at (GANs) jump in good health and are not judged. A jump that
     stays, below the level of the start, is taken for harder data. What comes back within a few steps is one bad
-    batch, and only noted, unless the run ends far above where it was before.
+    batch, and only noted, unless the run ends far above where it was before; so are jumps that cost less than a
+    fiftieth of the run.
 
     Sources: Chowdhery et al. 2023, section 5.1 (spikes of large models). Limits: benchmarks/loss_curves.py.
     """
@@ -96,7 +97,7 @@ def _finding(found: list[Jump], values: Values, steps: Integers) -> Finding:
     more = f", the worst of {len(found)} such jumps" if len(found) > 1 else ""
     end = _end(values)
     return Finding(
-        severity=_severity(worst, lost=bool(lasting)),
+        severity=_severity(found, steps=len(values), lost=bool(lasting)),
         summary=(
             f"the loss jumps from {worst.before:.3g} to {worst.peak:.3g} at step {at}{more}; "
             f"{_aftermath(worst, end, lost=bool(lasting))}"
@@ -134,11 +135,12 @@ def _is_lost(jump: Jump, values: Values) -> bool:
     )
 
 
-def _severity(jump: Jump, *, lost: bool) -> Severity:
-    """Lost for good, lost for a while, or one batch."""
+def _severity(found: list[Jump], *, steps: int, lost: bool) -> Severity:
+    """Lost for good, lost for a good while, or a few steps."""
     if lost:
         return Severity.HARMS
-    return Severity.SLOWS if jump.length > limits.ONE_BATCH.value else Severity.NOTE
+    spent = sum(jump.length for jump in found if jump.length > limits.ONE_BATCH.value)
+    return Severity.SLOWS if spent >= limits.SPIKE_COST.value * steps and spent else Severity.NOTE
 
 
 def _aftermath(jump: Jump, end: float, *, lost: bool) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis import limits, words
 from isometry.diagnosis.attribution import TWO_SIDED
-from isometry.diagnosis.course import has_learned
+from isometry.diagnosis.course import has_learned, is_told_by_its_loss
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.rule import rule
 from isometry.diagnosis.trunk import column, sampled_rows
@@ -94,7 +94,9 @@ def _severity(run: Run, *, early: float, late: float) -> Severity:
     if has_learned(run):
         lasting = min(early, late) >= limits.SATURATED_HARMS.value
         return Severity.SLOWS if lasting else Severity.NOTE
-    return Severity.HARMS if late >= limits.SATURATED_HARMS.value else Severity.SLOWS
+    if late >= limits.SATURATED_HARMS.value:
+        return Severity.HARMS
+    return Severity.SLOWS if is_told_by_its_loss(run) else Severity.NOTE
 
 
 def _causes(run: Run, layer: Layer, position: int, rows: NDArray[np.int64]) -> tuple[Cause, ...]:

@@ -44,10 +44,10 @@ def vanishing_gradient(run: Run) -> Iterable[Finding]:
     How it is told apart: a converged network has a small δ everywhere and a level profile; only the fall along depth
     within one step counts, so multiplying the loss changes nothing. Weight gradients are not compared: their size mixes
     δ with the size of the activations. A fall that is gone in the later steps is a note, unless it was deep and
-    lasted. Where δ is exactly zero, it is
+    lasted, or the loss never came down by half. Where δ is exactly zero, it is
     either below the range of the number format, which the slope above that place shows, or blocked by one layer; if
     that layer's units are all dead or saturated, this is told as such and not here. A fall that only came with the
-    training is the work of its steps rather than of the network, and a note.
+    training is the work of its steps rather than of the network, and a note as long as the loss came down.
     Adaptive optimisers divide by the size of the gradient and hide the fall; then the layers move, but by noise.
 
     Sources: Hochreiter 1991; Glorot & Bengio 2010, section 4.2.2; Schoenholz et al. 2017.
@@ -98,14 +98,20 @@ def _fallen(run: Run, found: Profile) -> Iterable[Finding]:
 
 def _severity(run: Run, found: Profile, *, early: float, late: float) -> Severity:
     if late < limits.FALL_SLOWS.value:
-        return Severity.SLOWS if _delayed(run, found) else Severity.NOTE
+        return Severity.SLOWS if _delayed(run, found) or _cost(run, early) else Severity.NOTE
     if early < limits.FALL_SLOWS.value:
-        return Severity.NOTE
+        return Severity.SLOWS if late >= limits.FALL_HARMS.value and not has_learned(run) else Severity.NOTE
     if has_learned(run):
         return Severity.SLOWS if late >= limits.FALL_HARMS.value else Severity.NOTE
     if late < limits.FALL_HARMS.value:
         return Severity.SLOWS
     return Severity.HARMS if early < limits.FALL_STOPS.value else Severity.STOPS
+
+
+def _cost(run: Run, early: float) -> bool:
+    """Whether a deep fall at the start shows in the loss; few looks do not tell how long the fall lasted."""
+    progress = loss_progress(run)
+    return early >= limits.FALL_DELAYS.value and progress is not None and progress <= limits.LEARNED.value
 
 
 def _delayed(run: Run, found: Profile) -> bool:

@@ -21,7 +21,8 @@ def vanishing_through_time(run: Run) -> Iterable[Finding]:
     layer forgets; then nothing can be seen here, and nothing is said.
 
     How it is told apart: an LSTM with a forget gate near one half loses 0.3 decades a step by design, and does well as
-    long as what matters is recent. So a network whose loss falls has no more than a note.
+    long as what matters is recent. So a network whose loss falls has no more than a note. A fall that the training has
+    overcome is told only if the loss has not come down by half.
 
     Sources: Hochreiter 1991; Bengio et al. 1994; Pascanu et al. 2013; Jozefowicz et al. 2015 for the forget gate.
     """
@@ -35,9 +36,11 @@ def _fallen(run: Run, found: TimeProfile) -> Iterable[Finding]:
     per_step = lost / max(len(heard) - 1, 1)
     reach = len(found) if found.silent == 0 else len(heard)
     total = per_step * (len(found) - 1)
-    if total < limits.TIME_FALL_SLOWS.value:
-        return
     progress = loss_progress(run)
+    if total < limits.TIME_FALL_SLOWS.value:
+        if progress is not None and progress <= limits.LEARNED.value:
+            yield from _outgrown(found, progress)
+        return
     yield Finding(
         severity=_severity(run, total=total),
         summary=(
@@ -59,6 +62,27 @@ def _fallen(run: Run, found: TimeProfile) -> Iterable[Finding]:
             *([] if progress is None else [limits.LEARNED.evidence("share of the loss gone", progress)]),
         ),
         consequence=_consequence(found, per_step=per_step, reach=reach),
+    )
+
+
+def _outgrown(found: TimeProfile, progress: float) -> Iterable[Finding]:
+    """δ fell at first; the layer has grown out of it, but the loss has not come down."""
+    early = found.early[np.isfinite(found.early)]
+    total = float(-early[0]) if len(early) == len(found) else np.inf
+    if total < limits.TIME_FALL_SLOWS.value:
+        return
+    amount = words.decades(total) if np.isfinite(total) else "all its"
+    yield Finding(
+        severity=Severity.SLOWS,
+        summary=f"{found.layer}: at first δ loses {amount} decades over {len(found)} time steps; later it is level",
+        layers=(found.layer,),
+        first_step=found.first_step,
+        causes=(Cause("recurrence", None, "the recurrent step, many times over", (found.layer,)),),
+        evidence=(
+            limits.TIME_FALL_SLOWS.evidence("fall of log10 rms δ through time, first steps", total),
+            limits.LEARNED.evidence("share of the loss gone", progress),
+        ),
+        consequence="The layer had to grow before it could learn from what came long before.",
     )
 
 
