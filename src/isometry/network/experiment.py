@@ -20,7 +20,7 @@ class Experiment:
     """Gives a fresh, untrained model; random numbers come from the framework's global generator."""
     data: Any
     """``(inputs, targets)``, a dataset, or batches that can be gone through again and again; or a pair of any two of
-    these, for training and for validation."""
+    these, for training and for validation. A function from the seed to ``(inputs, targets)`` draws anew each time."""
     loss_fn: Callable[[Any, Any], Any]
     """(model's output, targets) → loss, one number."""
     optimizer: Callable[[Any], Any]

@@ -137,6 +137,17 @@ def test_a_dataset_is_shuffled_like_its_tensors(form):
     assert np.array_equal(train_many(experiment(data=data), SEEDS).losses, train_many(experiment(), SEEDS).losses)
 
 
+def test_a_function_draws_each_seeds_own_data():
+    def drawn(seed: int) -> tuple[Tensor, Tensor]:
+        inputs, targets = points()
+        return inputs + seed, targets
+
+    many = train_many(experiment(data=drawn), SEEDS)
+    for place, seed in enumerate(SEEDS):
+        close(many.losses[place], train(experiment(data=drawn), seed=seed).losses)
+        close(many.losses[place], train_many(experiment(data=drawn(seed)), [seed]).losses[0])
+
+
 def test_a_generator_is_refused_with_what_to_do():
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         yield points()

@@ -234,6 +234,10 @@ def _batches(data: Any, size: int, seeds: list[int]) -> Batches:
     if isinstance(data, tuple | list) and len(data) == 2 and all(_is_array(part) for part in data):
         inputs, targets = (torch.as_tensor(part) for part in data)
         return _shuffled(inputs, targets, size, seeds)
+    if callable(data) and not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
+        drawn = [data(seed) for seed in seeds]
+        inputs, targets = (torch.stack([torch.as_tensor(part) for part in parts]) for parts in zip(*drawn, strict=True))
+        return _shuffled(inputs, targets, size, seeds, own=True)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         pairs = [data[index] for index in range(len(data))]
         inputs = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
@@ -247,13 +251,16 @@ def _batches(data: Any, size: int, seeds: list[int]) -> Batches:
     return lambda: _repeated(data, len(seeds))
 
 
-def _shuffled(inputs: Tensor, targets: Tensor, size: int, seeds: list[int]) -> Batches:
+def _shuffled(inputs: Tensor, targets: Tensor, size: int, seeds: list[int], *, own: bool = False) -> Batches:
+    """Each seed's own order of the data that all share; of its own data, stacked along the first axis, with ``own``."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    count = inputs.shape[1] if own else len(inputs)
+    seed_of = torch.arange(len(seeds))[:, None]
 
     def epoch() -> Iterator[tuple[Tensor, Tensor]]:
-        orders = torch.stack([torch.randperm(len(inputs), generator=generator) for generator in generators])
+        orders = torch.stack([torch.randperm(count, generator=generator) for generator in generators])
         for chosen in orders.split(size, dim=1):
-            yield inputs[chosen], targets[chosen]
+            yield (inputs[seed_of, chosen], targets[seed_of, chosen]) if own else (inputs[chosen], targets[chosen])
 
     return epoch
 

@@ -1,7 +1,8 @@
 """The trainings of the visual tutorial: small networks on two concentric circles, in Keras' settings."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from isometry.classics.build import data, networks
 from isometry.network.experiment import Experiment
 
-__all__ = ["INITIALISATIONS", "accuracy", "deep", "loss", "shallow"]
+__all__ = ["INITIALISATIONS", "accuracies", "deep", "losses", "points", "shallow", "untrained"]
 
 INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
     "N(0, 1)": lambda weight: nn.init.normal_(weight, 0.0, 1.0),
@@ -53,12 +54,11 @@ def _experiment(
 ) -> Experiment:
     return Experiment(
         build=lambda: _named(networks.mlp(widths, activation, initialise=INITIALISATIONS[initialisation])),
-        data=data.circles(),
+        data=points,
         loss_fn=binary_cross_entropy_with_logits,
         optimizer=optimizer,
         epochs=epochs,
         batch_size=32,
-        metric=accuracy,
     )
 
 
@@ -74,15 +74,37 @@ def _named(net: nn.Sequential) -> nn.Sequential:
     )
 
 
-def accuracy(model: nn.Module) -> float:
-    """Share of the training points on the right side, as the tutorial counts it."""
-    inputs, targets = data.circles()
+@cache
+def points(seed: int) -> tuple[Tensor, Tensor]:
+    """A seed's own draw of the points, as every run of the tutorial has its own."""
+    return data.circles(seed=seed)
+
+
+def accuracies(models: Iterable[nn.Module], seeds: Iterable[int]) -> list[float]:
+    """Share of the training points on the right side, as the tutorial counts it, for each seed's model."""
+    return [_accuracy(model, *points(seed)) for model, seed in zip(models, seeds, strict=True)]
+
+
+def _accuracy(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     with torch.no_grad():
         return float(((model(inputs) > 0) == (targets > 0.5)).float().mean())
 
 
-def loss(model: nn.Module) -> float:
-    """Loss over all training points at once."""
-    inputs, targets = data.circles()
+def losses(models: Iterable[nn.Module], seeds: Iterable[int]) -> list[float]:
+    """Loss over all training points at once, for each seed's model."""
+    found = []
     with torch.no_grad():
-        return float(binary_cross_entropy_with_logits(model(inputs), targets))
+        for model, seed in zip(models, seeds, strict=True):
+            inputs, targets = points(seed)
+            found.append(float(binary_cross_entropy_with_logits(model(inputs), targets)))
+    return found
+
+
+def untrained(experiment: Experiment, seeds: Iterable[int]) -> tuple[nn.Module, ...]:
+    """The models of many seeds as they are before training."""
+    found = []
+    with torch.random.fork_rng():
+        for seed in seeds:
+            torch.manual_seed(seed)
+            found.append(experiment.build())
+    return tuple(found)
