@@ -1,10 +1,15 @@
 """isometry finds where the gradients of a deep network vanish or explode, says why, and shows it."""
 
+from typing import TYPE_CHECKING
+
 from isometry.api import diagnose, load, report, watch
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.errors import CannotEdit, IsometryError, NotRecorded, UnsupportedModel
 from isometry.history.run import Run
 from isometry.network.signals import Signal
+
+if TYPE_CHECKING:
+    from isometry import theory
 
 __version__ = "0.1.0"
 
@@ -22,5 +27,16 @@ __all__ = [
     "diagnose",
     "load",
     "report",
+    "theory",
     "watch",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """``isometry.theory`` is loaded when it is first asked for."""
+        if name == "theory":
+            from importlib import import_module
+
+            return import_module("isometry.theory")
+        raise AttributeError(f"module 'isometry' has no attribute {name!r}")

@@ -1,0 +1,131 @@
+"""What should happen in a random network, before any data: how signals and gradients grow or fade with depth.
+
+Takes an activation (a name, or φ as a NumPy function), the standard deviations σ_w and σ_b (weights have σ_w /
+√fan_in) and sizes; gives numbers. Needs NumPy alone, knows no framework and no recorded run. Maps and fixed points are
+those of infinitely wide networks; ``sample_profile`` draws finite ones.
+
+Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield`` has the maps;
+``depth`` and ``sampler`` follow them through layers; ``initialisation``, ``normalisation``, ``residual``,
+``convolution``, ``recurrent`` and ``jacobian`` apply them.
+"""
+
+from isometry.theory.activations import ACTIVATIONS, Activation, as_activation
+from isometry.theory.convolution import (
+    average_pool_backward,
+    average_pool_forward,
+    padding_factor,
+    padding_map,
+)
+from isometry.theory.depth import (
+    SignalProfile,
+    WidthCorrection,
+    dead_probability,
+    signal_profile,
+    width_correction,
+    width_noise,
+)
+from isometry.theory.gaussian import bivariate_expectation, expectation
+from isometry.theory.initialisation import (
+    critical_std,
+    gain,
+    gain_drift,
+    glorot_std,
+    he_std,
+    lecun_std,
+    sigma_w_of,
+    torch_default_std,
+    truncated_std,
+    uniform_bound,
+)
+from isometry.theory.jacobian import jacobian_variance, largest_linear_singular_value
+from isometry.theory.kinks import find_kinks
+from isometry.theory.meanfield import (
+    CriticalPoint,
+    DepthScale,
+    DoublyCriticalPoint,
+    Phase,
+    chi,
+    chi_q,
+    correlation_fixed_point,
+    correlation_map,
+    correlation_slope,
+    critical_point,
+    depth_scale,
+    doubly_critical_point,
+    fixed_point,
+    length_map,
+    phase,
+)
+from isometry.theory.normalisation import batch_norm_rate, layer_norm_rate, normalised_weight_gain
+from isometry.theory.recurrent import decades_per_step, forget_bias, forget_decades, forget_half_life
+from isometry.theory.residual import (
+    NormalisedResidual,
+    fixup_scale,
+    level_branch_scale,
+    normalised_residual,
+    post_norm_gain,
+    residual_growth,
+)
+from isometry.theory.sampler import SampledSignals, sample_profile, sample_signals
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "CriticalPoint",
+    "DepthScale",
+    "DoublyCriticalPoint",
+    "NormalisedResidual",
+    "Phase",
+    "SampledSignals",
+    "SignalProfile",
+    "WidthCorrection",
+    "as_activation",
+    "average_pool_backward",
+    "average_pool_forward",
+    "batch_norm_rate",
+    "bivariate_expectation",
+    "chi",
+    "chi_q",
+    "correlation_fixed_point",
+    "correlation_map",
+    "correlation_slope",
+    "critical_point",
+    "critical_std",
+    "dead_probability",
+    "decades_per_step",
+    "depth_scale",
+    "doubly_critical_point",
+    "expectation",
+    "find_kinks",
+    "fixed_point",
+    "fixup_scale",
+    "forget_bias",
+    "forget_decades",
+    "forget_half_life",
+    "gain",
+    "gain_drift",
+    "glorot_std",
+    "he_std",
+    "jacobian_variance",
+    "largest_linear_singular_value",
+    "layer_norm_rate",
+    "lecun_std",
+    "length_map",
+    "level_branch_scale",
+    "normalised_residual",
+    "normalised_weight_gain",
+    "padding_factor",
+    "padding_map",
+    "phase",
+    "post_norm_gain",
+    "residual_growth",
+    "sample_profile",
+    "sample_signals",
+    "sigma_w_of",
+    "signal_profile",
+    "torch_default_std",
+    "truncated_std",
+    "uniform_bound",
+    "width_correction",
+    "width_noise",
+]
