@@ -43,13 +43,13 @@ def weights_at_rest(run: Run) -> Iterable[Finding]:
         return
     if update.any() or len(update) < limits.FEWEST_RECORDS.value:
         return
-    rate, gradient = _rates(run), _known(run, GRADIENT_RMS)
+    rate = _rates(run)
     if rate is not None and not rate.any():
         yield _finding(run, "rate zero", "The optimiser's learning rate is zero at every recorded step.")
-    elif _are_cleared(run, gradient):
+    elif _are_cleared(run):
         words = "Gradients come back, but are gone when the optimiser steps: `zero_grad()` stands before `step()`."
         yield _finding(run, "cleared gradients", words)
-    elif gradient is not None and gradient.any():
+    elif bool((_where_stepped(run, GRADIENT_RMS) > 0).any()):
         yield _finding(run, "steps without effect", "Gradients reach the optimiser, but its steps change nothing.")
 
 
@@ -62,21 +62,23 @@ def _known(run: Run, column: tuple[Signal, str]) -> np.ndarray | None:
     return values if len(values) else None
 
 
-def _are_cleared(run: Run, gradient: np.ndarray | None) -> bool:
+def _where_stepped(run: Run, column: tuple[Signal, str]) -> np.ndarray:
+    """A column at the steps and layers where an update was measured; NaN elsewhere. shape (steps, layers)"""
+    stepped = np.isfinite(np.asarray(run.history[UPDATE_RMS], np.float64))
+    if column not in run.history:
+        return np.full(stepped.shape, np.nan)
+    return np.where(stepped, np.asarray(run.history[column], np.float64), np.nan)
+
+
+def _are_cleared(run: Run) -> bool:
     """Whether the optimiser finds no gradient where there must be one: none, or zeros at a layer with δ and input.
 
     Zeros alone are not enough: behind dead units, or zero weights, they are what backpropagation gives.
     """
-    delta, read = _known(run, DELTA_RMS), _known(run, INPUT_RMS)
-    if delta is None or not delta.any():
+    found, arriving, entering = (_where_stepped(run, column) for column in (GRADIENT_RMS, DELTA_RMS, INPUT_RMS))
+    if not (arriving > 0).any() or (found > 0).any():
         return False
-    if gradient is None:
-        return True
-    if gradient.any() or read is None:
-        return False
-    columns = (GRADIENT_RMS, DELTA_RMS, INPUT_RMS)
-    found, arriving, entering = (np.asarray(run.history[column], np.float64) for column in columns)
-    return bool(((found == 0) & (arriving > 0) & (entering > 0)).any())
+    return bool(np.isnan(found).all() or ((found == 0) & (arriving > 0) & (entering > 0)).any())
 
 
 def _rates(run: Run) -> np.ndarray | None:
