@@ -4,9 +4,9 @@ Takes an activation (a name, or φ as a NumPy function), the standard deviations
 √fan_in) and sizes; gives numbers. Needs NumPy alone, knows no framework and no recorded run. Maps and fixed points are
 those of infinitely wide networks; ``sample_profile`` draws finite ones.
 
-Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield`` has the maps;
-``depth`` and ``sampler`` follow them through layers; ``initialisation``, ``normalisation``, ``residual``,
-``convolution``, ``recurrent`` and ``jacobian`` apply them.
+Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield``, ``correlation``
+and ``criticality`` have the maps; ``depth`` and ``sampler`` follow them through layers; ``initialisation``,
+``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them.
 """
 
 from isometry.theory.activations import ACTIVATIONS, Activation, as_activation
@@ -15,6 +15,17 @@ from isometry.theory.convolution import (
     average_pool_forward,
     padding_factor,
     padding_map,
+)
+from isometry.theory.correlation import correlation_fixed_point, correlation_map, correlation_slope
+from isometry.theory.criticality import (
+    CriticalPoint,
+    DepthScale,
+    DoublyCriticalPoint,
+    Phase,
+    critical_point,
+    depth_scale,
+    doubly_critical_point,
+    phase,
 )
 from isometry.theory.depth import (
     SignalProfile,
@@ -39,23 +50,7 @@ from isometry.theory.initialisation import (
 )
 from isometry.theory.jacobian import jacobian_variance, largest_linear_singular_value
 from isometry.theory.kinks import find_kinks
-from isometry.theory.meanfield import (
-    CriticalPoint,
-    DepthScale,
-    DoublyCriticalPoint,
-    Phase,
-    chi,
-    chi_q,
-    correlation_fixed_point,
-    correlation_map,
-    correlation_slope,
-    critical_point,
-    depth_scale,
-    doubly_critical_point,
-    fixed_point,
-    length_map,
-    phase,
-)
+from isometry.theory.meanfield import chi, chi_q, fixed_point, length_map
 from isometry.theory.normalisation import batch_norm_rate, layer_norm_rate, normalised_weight_gain
 from isometry.theory.recurrent import decades_per_step, forget_bias, forget_decades, forget_half_life
 from isometry.theory.residual import (

@@ -10,7 +10,7 @@ from isometry.errors import IsometryError
 from isometry.theory import moments
 from isometry.theory.activations import Activation, ActivationLike, as_activation
 from isometry.theory.checks import require_count, require_deviation
-from isometry.theory.meanfield import critical_point
+from isometry.theory.criticality import critical_point
 
 __all__ = [
     "critical_std",

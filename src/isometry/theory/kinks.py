@@ -59,11 +59,11 @@ def _suspects(function: Elementwise, difference: Difference, halvings: int) -> l
 
 
 def _slope_jump(function: Elementwise, low: Floats, high: Floats) -> Floats:
-    """How far the secants left of, on and right of an interval differ."""
+    """How far the secants left of, on and right of an interval differ; most if the kink or jump is on it."""
     width = high - low
     before, at_low, at_high, after = (function(z) for z in (low - width, low, high, high + width))
     left, on, right = (at_low - before) / width, (at_high - at_low) / width, (after - at_high) / width
-    return _beyond_rounding(np.maximum(np.abs(right - left), np.abs(on - left)), at_low, width)
+    return _beyond_rounding(np.maximum(np.abs(right - left), np.abs(2 * on - left - right)), at_low, width)
 
 
 def _curvature_jump(function: Elementwise, low: Floats, high: Floats) -> Floats:

@@ -137,50 +137,48 @@ def _chunks(units: int, nets: int, seed: int) -> Iterator[tuple[int, np.random.G
 def _draw(net: _Net, nets: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Log sizes of z and of δ of so many nets. shape (nets, layers) each"""
     passed = _forward(net, nets, rng)
-    forward = np.stack([_log_norm(z) - 0.5 * np.log10(z.shape[1]) for _, z in passed], axis=1)
+    forward = np.stack([_log(_unit(z)[1]) - 0.5 * np.log10(z.shape[1]) for _, z in passed], axis=1)
     return forward, _backward(net, passed, rng)
 
 
 def _forward(net: _Net, nets: int, rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
     """(h, z) of every layer, where z = h + b. shape (nets, width) each"""
     passed = []
-    mean_square = np.full((nets, 1), net.input_square_mean)
+    rms = np.full((nets, 1), np.sqrt(net.input_square_mean))
     for width, sigma_w, sigma_b in zip(net.widths, net.sigma_w, net.sigma_b, strict=True):
         h = rng.standard_normal((nets, width))
         if net.weights == "orthogonal":
             h *= np.sqrt(width) / np.linalg.norm(h, axis=1, keepdims=True)
-        h *= sigma_w * np.sqrt(mean_square)
+        h *= sigma_w * rms
         z = h + sigma_b * rng.standard_normal((nets, width)) if sigma_b > 0 else h
         passed.append((h, z))
-        mean_square = np.mean(np.square(net.phi.function(z)), axis=1, keepdims=True)
+        rms = _unit(net.phi.function(z))[1] / np.sqrt(width)
     return passed
 
 
 def _backward(net: _Net, passed: list[tuple[Floats, Floats]], rng: np.random.Generator) -> Floats:
     """log10 ‖δ‖ of every layer against the last; δ is brought back to length 1 at every layer. shape (nets, layers)"""
     direction = _unit(rng.standard_normal(passed[-1][1].shape))[0]
-    steps = []
+    steps = [np.zeros(len(direction))]
     for layer in range(len(passed) - 2, -1, -1):
         z, h = passed[layer][1], passed[layer + 1][0]
         back = _transposed(net, net.phi.function(z), h, direction, float(net.sigma_w[layer + 1]), rng)
         direction, size = _unit(net.phi.slope(z) * back)
-        steps.append(size)
-    nets = len(direction)
-    return np.cumsum([np.zeros(nets), *steps], axis=0)[::-1].T
+        steps.append(_log(size))
+    return np.cumsum(steps, axis=0)[::-1].T
 
 
 def _transposed(net: _Net, a: Floats, h: Floats, delta: Floats, sigma_w: float, rng: np.random.Generator) -> Floats:
     """Wᵀδ given W a = h, for δ of length 1. shape (nets, fan_in)"""
-    size = _dot(a, a)
-    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    along, size = _unit(a)
+    known = _dot(np.divide(h, size, out=np.zeros_like(h), where=size > 0), delta)
     fresh = rng.standard_normal(a.shape)
-    known = _dot(h, delta)
     if net.weights == "gaussian":
-        fresh *= sigma_w * np.sqrt(_dot(delta, delta)) / np.sqrt(a.shape[1])
-        return fresh + a * ((known - _dot(a, fresh)) * inverse)
-    fresh -= a * (_dot(a, fresh) * inverse)
-    rest = np.maximum(sigma_w**2 * _dot(delta, delta) - known**2 * inverse, 0.0)  # of ‖Wᵀδ‖²; a took its share
-    return _unit(fresh)[0] * np.sqrt(rest) + a * (known * inverse)
+        fresh *= sigma_w / np.sqrt(a.shape[1])
+        return fresh + along * (known - _dot(along, fresh))
+    fresh -= along * _dot(along, fresh)
+    rest = np.maximum(sigma_w**2 - known**2, 0.0)  # of ‖Wᵀδ‖²; the direction of a took its share
+    return _unit(fresh)[0] * np.sqrt(rest) + along * known
 
 
 def _dot(left: Floats, right: Floats) -> Floats:
@@ -188,13 +186,13 @@ def _dot(left: Floats, right: Floats) -> Floats:
 
 
 def _unit(vectors: Floats) -> tuple[Floats, Floats]:
-    """Each vector divided by its length, and log10 of the length; zeros stay zeros."""
-    size = np.sqrt(_dot(vectors, vectors))
-    with np.errstate(divide="ignore"):
-        logs = np.log10(size[:, 0])
-    return np.divide(vectors, size, out=np.zeros_like(vectors), where=size > 0), logs
+    """Each vector divided by its length, and the lengths; zeros stay zeros. Squares of small numbers are not taken."""
+    greatest = np.max(np.abs(vectors), axis=1, keepdims=True)
+    scaled = np.divide(vectors, greatest, out=np.zeros_like(vectors), where=greatest > 0)
+    length = np.sqrt(_dot(scaled, scaled))
+    return np.divide(scaled, length, out=scaled, where=length > 0), length * greatest
 
 
-def _log_norm(vectors: Floats) -> Floats:
+def _log(sizes: Floats) -> Floats:
     with np.errstate(divide="ignore"):
-        return np.asarray(0.5 * np.log10(_dot(vectors, vectors)[:, 0]))
+        return np.asarray(np.log10(sizes[:, 0]))
