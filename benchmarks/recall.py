@@ -1,6 +1,7 @@
 """How often each problem is found, and how often a healthy training is accused.
 
-    python benchmarks/recall.py [--seeds 3] [--only WORD] [--skip-held-out] [--write docs/recall.md] [--kept FOLDER]
+    python benchmarks/recall.py [--seeds 3] [--held-out-seeds 3] [--only WORD] [--skip-held-out] [--kept FOLDER]
+        [--write docs/recall.md]
 
 Every case is trained under `isometry.watch` as a user would do it, then diagnosed. Its label is checked in the same
 run: a sick case that reached its target, or a healthy one that missed it, is left out of the count for that seed.
@@ -165,7 +166,7 @@ def share(rows: list[Outcome], holds: Callable[[Outcome], object]) -> str:
     return f"{count} ({100 * count / len(rows):.0f} %)"
 
 
-def page(sections: dict[str, list[str]], seeds: int) -> str:
+def page(sections: dict[str, list[str]], seeds: int, held_out_seeds: int) -> str:
     """docs/recall.md."""
     head = [
         "# Recall and false alarms",
@@ -176,8 +177,8 @@ def page(sections: dict[str, list[str]], seeds: int) -> str:
         "names, which each case lists. `development` cases were seen while the rules were written; `held-out` cases "
         "(other architectures, data and seeds) were not used for any limit.",
         "",
-        f"{date.today()}, seeds 0 to {seeds - 1} (held-out: 100 to {99 + seeds}), isometry {isometry.__version__}, "
-        f"torch {torch.__version__}, Python {platform.python_version()}, one thread.",
+        f"{date.today()}, seeds 0 to {seeds - 1} (held-out: 100 to {99 + held_out_seeds}), "
+        f"isometry {isometry.__version__}, torch {torch.__version__}, Python {platform.python_version()}, one thread.",
     ]
     for title, lines in sections.items():
         head += ["", f"## {title}", "", *lines]
@@ -188,6 +189,7 @@ def main() -> None:
     """Train everything, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--held-out-seeds", type=int, help="as many as --seeds unless given")
     parser.add_argument("--only", default="", help="only cases with this word in their names")
     parser.add_argument("--skip-held-out", action="store_true")
     parser.add_argument("--skip-ladders", action="store_true")
@@ -195,6 +197,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, help="a folder that keeps each outcome, so that a run can be continued")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    held_out_seeds = options.held_out_seeds or options.seeds
     if options.kept:
         options.kept.mkdir(parents=True, exist_ok=True)
 
@@ -212,12 +215,12 @@ def main() -> None:
     sections = {"Development": table(outcomes), "Development: worst finding": confusion(outcomes)}
     sections["Development: precision of the rules"] = precisions(outcomes)
     if not options.skip_held_out:
-        held = examine_all(held_out.CASES, range(100, 100 + options.seeds), hush, file("held-out"))
+        held = examine_all(held_out.CASES, range(100, 100 + held_out_seeds), hush, file("held-out"))
         sections["Held out"] = table(held)
         sections["Held out: worst finding"] = confusion(held)
     if not options.skip_ladders:
         sections["Ladders"] = ladders(range(options.seeds), say, file("ladders"))
-    text = page(sections, options.seeds)
+    text = page(sections, options.seeds, held_out_seeds)
     print(text)
     if options.write:
         options.write.write_text(text, encoding="utf-8")
