@@ -106,6 +106,10 @@ def test_two_inputs_of_a_wide_net_follow_the_map():
     assert cosine == pytest.approx(c, abs=4 / math.sqrt(width))  # about four standard errors of a correlation
 
 
+def test_a_correlation_that_was_rounded_past_one_is_one():
+    assert correlation_map("tanh", 1.5, 0.1)(1 + 1e-15) == correlation_map("tanh", 1.5, 0.1)(1.0)
+
+
 def test_impossible_correlations_are_refused():
     with pytest.raises(IsometryError, match="−1 to 1"):
         correlation_map("tanh", 1.5, 0.1)(1.5)

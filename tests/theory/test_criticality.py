@@ -59,9 +59,10 @@ def test_an_unstable_critical_point_says_so():
     assert critical_point("gelu", sigma_b=0.2).chi_q > 1 > critical_point("gelu", sigma_b=0.6).chi_q
 
 
-def test_softplus_has_no_critical_point():
-    with pytest.raises(IsometryError, match="softplus has no critical point"):
-        critical_point("softplus", sigma_b=0.5)
+@pytest.mark.parametrize(("activation", "sigma_b"), [("softplus", 0.5), ("squared_relu", 0.0)])
+def test_what_has_no_critical_point_says_so(activation, sigma_b):
+    with pytest.raises(IsometryError, match=f"{activation} has no critical point"):
+        critical_point(activation, sigma_b=sigma_b)
 
 
 @pytest.mark.parametrize(

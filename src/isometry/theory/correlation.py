@@ -8,7 +8,7 @@ from isometry.theory.meanfield import Law, Map, elementwise, law_of, place_of
 __all__ = ["LEVEL", "correlation_fixed_point", "correlation_map", "correlation_slope"]
 
 LEVEL = 1e-12
-"""A rate that differs from 1 by this is 1."""
+"""A rate that differs from 1 by this is 1, and a correlation this little above 1 is one that was rounded."""
 
 
 def correlation_map(
@@ -33,9 +33,9 @@ def correlation_map(
         raise IsometryError("sigma_w = 0 and sigma_b = 0: z is 0 for every input, and has no correlation.")
 
     def next_c(c: float) -> float:
-        if not -1 <= c <= 1:
+        if not abs(c) <= 1 + LEVEL:
             raise IsometryError(f"c = {c}: a correlation from −1 to 1 is needed.")
-        return (law.sigma_w**2 * moments.product_mean(law.phi, at, c) + law.sigma_b**2) / scale
+        return (law.sigma_w**2 * moments.product_mean(law.phi, at, min(max(c, -1.0), 1.0)) + law.sigma_b**2) / scale
 
     return elementwise(next_c)
 

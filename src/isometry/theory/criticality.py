@@ -107,7 +107,7 @@ def critical_point(activation: ActivationLike, *, sigma_b: float) -> CriticalPoi
 def _critical_q(phi: Activation, bias: float, missing: Callable[[float], float]) -> float:
     if abs(missing(1.0) + bias) <= REST:  # φ is homogeneous: q = E φ² / E φ′² for every q
         return 1.0 if bias == 0 else math.inf
-    if bias == 0 and abs(float(phi.function(np.zeros(1))[0])) == 0:
+    if bias == 0 and abs(float(phi.function(np.zeros(1))[0])) <= REST and moments.slope_moment(phi, 0.0) > REST:
         return 0.0
     direction = 1 if missing(1.0) < 0 else -1
     for n in range(int(ENDS / STEP)):
