@@ -18,7 +18,7 @@ def quartiles(values: ArrayLike, axis: int = 0) -> tuple[NDArray[np.float64], ..
 
 def spread(values: ArrayLike, say: Callable[[float], str] = number) -> str:
     """Median and quartiles of one number per seed: ``0.97 (0.96 … 0.98)``."""
-    low, middle, high = (float(part) for part in quartiles(values))
+    low, middle, high = (float(part) for part in quartiles(np.ravel(values)))
     return f"{say(middle)} ({say(low)} … {say(high)})"
 
 
