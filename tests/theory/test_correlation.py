@@ -69,7 +69,7 @@ def test_slope_at_one_is_chi(activation, sigma_w, sigma_b):
 @given(sigma_w=st.floats(0.3, 3), sigma_b=st.floats(0.05, 1), activation=st.sampled_from(["tanh", "erf", "hardtanh"]))
 def test_fixed_correlation_is_one_in_order_and_below_in_chaos(activation, sigma_w, sigma_b):
     c = correlation_fixed_point(activation, sigma_w, sigma_b)
-    assert (c == 1.0) == (chi(activation, sigma_w, sigma_b) <= 1 + 1e-12)
+    assert (c == 1.0) == (chi(activation, sigma_w, sigma_b) <= 1 + 1e-9)
     assert correlation_map(activation, sigma_w, sigma_b)(c) == pytest.approx(c, abs=1e-11)
     assert correlation_slope(activation, sigma_w, sigma_b)(c) <= 1 + 1e-9
 
@@ -84,6 +84,13 @@ def test_hardtanh_has_its_own_fixed_correlation_in_the_chaotic_phase():
 
 def test_selu_with_biases_ends_at_point_eight():
     assert correlation_fixed_point("selu", 1.0, math.sqrt(0.05)) == pytest.approx(0.80, abs=0.005)
+
+
+@pytest.mark.parametrize("activation", ["relu", "selu", "gelu", "softplus", "elu"])
+def test_signals_that_grow_without_bound_see_a_relu(activation):
+    assert fixed_point(activation, 1.8, 0.3) == math.inf
+    assert correlation_map(activation, 1.8, 0.3)(0.0) == pytest.approx(1 / math.pi, rel=1e-9)
+    assert correlation_fixed_point(activation, 1.8, 0.3) == 1.0
 
 
 def test_dropout_leaves_no_critical_line():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isometry import IsometryError
-from isometry.theory import ACTIVATIONS, chi, chi_q, fixed_point, gain, length_map
+from isometry.theory import ACTIVATIONS, as_activation, chi, chi_q, fixed_point, gain, length_map
 
 few_examples = settings(max_examples=12)
 BOUNDED = ("tanh", "sigmoid", "erf", "softsign", "relu6", "hardtanh", "hardsigmoid", "sin")
@@ -108,6 +108,8 @@ def test_limits_of_chi_at_zero_and_infinity():
     assert chi("tanh", 0.9, 0.0) == pytest.approx(0.81, rel=1e-12)
     assert chi("relu", 2.0, 0.1) == pytest.approx(2.0, rel=1e-12)
     assert chi("squared_relu", 1.0, 0.0, math.inf) == math.inf
+    silu = as_activation(lambda z: z / (1 + np.exp(-z)))
+    assert chi(silu, 2.0, 0.0, math.inf) == pytest.approx(2.0, rel=1e-9)
 
 
 def test_a_small_first_step_still_finds_the_way_to_zero_or_out():

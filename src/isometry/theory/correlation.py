@@ -7,7 +7,7 @@ from isometry.theory.meanfield import Law, Map, elementwise, law_of, place_of
 
 __all__ = ["LEVEL", "correlation_fixed_point", "correlation_map", "correlation_slope"]
 
-LEVEL = 1e-12
+LEVEL = 1e-9
 """A rate that differs from 1 by this is 1, and a correlation this little above 1 is one that was rounded."""
 
 
@@ -54,7 +54,7 @@ def correlation_slope(
 
 def _scale(law: Law, q: float | None) -> tuple[float, float]:
     """The q to take means at, which stands for the limits too, and V(q) there."""
-    at = min(max(place_of(law, q), moments.VANISHING), 1e24)
+    at = min(max(place_of(law, q), moments.VANISHING), moments.FAR**2)
     return at, law.next_q(at)
 
 

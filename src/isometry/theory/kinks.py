@@ -21,6 +21,8 @@ STAYS = 0.5
 """Part of a difference that three halvings leave at a kink; where φ is smooth they leave 1/8."""
 STEP = 2e-3
 """Of numerical slopes: 8th order leaves 1e-24 of the 9th derivative, and rounding 1e-13."""
+FAR_STEP = 2e-5
+"""Of |z|, beyond 100, so that rounding of z does not swallow the step."""
 CENTRAL = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
 """Weights of (φ(z + kh) − φ(z − kh)) / h for k = 1 … 4."""
 
@@ -117,7 +119,7 @@ def numerical_slope(function: Elementwise, kinks: tuple[float, ...] = ()) -> Ele
         after = np.searchsorted(edges[1:-1], z)
         below, above = edges[after], edges[after + 1]
         z = np.clip(z, below + 1e-7, above - 1e-7)
-        step = np.minimum(STEP, np.minimum(z - below, above - z) / 5)
+        step = np.minimum(np.maximum(STEP, FAR_STEP * np.abs(z)), np.minimum(z - below, above - z) / 5)
         changes = [
             weight * (function(z + k * step) - function(z - k * step)) for k, weight in enumerate(CENTRAL, start=1)
         ]
