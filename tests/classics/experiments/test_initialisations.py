@@ -1,0 +1,43 @@
+"""Xavier's, He's and Glorot's sizes come out, and networks that no size of weights can harm are found out."""
+
+import numpy as np
+import pytest
+from torch import nn
+
+from isometry.classics.build import initialising, networks
+from isometry.classics.classic import Verdict
+from isometry.classics.experiments import initialisations as module
+from isometry.classics.experiments.initialisations import initialisations
+from tests.classics.studies import fast_study
+
+
+@pytest.mark.slow
+def test_sizes_of_the_texts_come_out(tmp_path):
+    exhibit = initialisations(fast_study(tmp_path))
+    assert exhibit.as_expected
+    for setting in exhibit.numbers["settings"]:
+        measured = np.mean(setting["delta_decades_lost_per_layer"])
+        assert measured == pytest.approx(setting["predicted"], abs=0.03)
+        if setting["activation"] == "relu":  # exactly ½ log10 (σ_w² / 2)
+            assert setting["predicted"] == pytest.approx(-np.log10(setting["factor"]), abs=1e-9)
+
+
+@pytest.mark.slow
+def test_networks_with_batch_norm_make_the_claims_fall(tmp_path, monkeypatch):
+    original = networks.mlp
+
+    def normalised(widths, activation, *, initialise=None, after=None):
+        return original(widths, activation, initialise=initialise, after=nn.BatchNorm1d)
+
+    monkeypatch.setattr(networks, "mlp", normalised)
+    exhibit = initialisations(fast_study(tmp_path, seeds=4))
+    _, he, too_small, _, tuning, theory = (claim.verdict for claim in exhibit.claims)
+    assert he is not Verdict.STANDS
+    assert too_small is Verdict.FALLS
+    assert tuning is not Verdict.FALLS
+    assert theory is Verdict.FALLS
+
+
+def test_a_law_of_another_variance_is_found_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(initialising.LAWS, "2/(n_in + n_out), uniform", initialising.standard)
+    assert module._mean_claim(module._tapered(fast_study(tmp_path))).verdict is Verdict.FALLS
