@@ -32,6 +32,10 @@ ALIKE = 0.1
 """Size of the difference between two images, relative to their own, below which they count as alike: a tenth."""
 KEPT = limits.FALL_SLOWS.value
 """Decades, up or down, within which δ has kept its size; the limit of the diagnosis."""
+LOST = limits.FALL_HARMS.value
+"""Decades from which on δ is lost to the first layers; the limit of the diagnosis."""
+QUARTILE = 0.6745
+"""Standard deviations of a normal law from its median to a quartile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +196,21 @@ def _skips_alone(results: Results, first: int, deepest: int) -> Claim:
 def _he_keeps(deep: Trained) -> Claim:
     passed = deep.profiles.shape[1] - 3
     fluctuation = 5 * passed / WIDTH
-    mean, sd = -fluctuation / 9.21, np.sqrt(fluctuation) / 4.61
+    mean, sd = -fluctuation / 9.21, float(np.sqrt(fluctuation)) / 4.61
     return Claim(
         words=f"It is not the gradient's size that stops the plain network: He's weights keep δ over {passed} layers.",
         measured=f"Between the last and the first block δ changes by {spread(deep.change, decades)} decades (range "
-        f"{ranged(deep.change, decades)}); theory for width {WIDTH} has {_two(mean)} with a standard deviation of "
-        f"{_two(float(sd))}.",
-        verdict=_verdict(abs(_middle(deep.change)) < KEPT),
+        f"{ranged(deep.change, decades)}). Theory has 0 for wide layers, {_two(mean)} with a standard deviation of "
+        f"{_two(sd)} for width {WIDTH}.",
+        verdict=_kept(*quartiles(deep.change)),
+        expected=_kept(mean - QUARTILE * sd, mean + QUARTILE * sd),
     )
+
+
+def _kept(*quarters: float | Numbers) -> Verdict:
+    """Whether half of the networks keep δ within the limit, or lose more, or all that counts."""
+    worst = max(abs(float(change)) for change in quarters)
+    return Verdict.STANDS if worst < KEPT else Verdict.PARTLY if worst < LOST else Verdict.FALLS
 
 
 def _alike(results: Results, deepest: int) -> Claim:
