@@ -43,6 +43,17 @@ def test_import_loads_numpy_and_no_other_package() -> None:
     assert {name for name in beyond if not name.startswith("_")} == {"isometry"}
 
 
+def test_theory_waits_until_it_is_asked_for_and_needs_numpy_alone() -> None:
+    code = """
+import isometry, sys
+assert "isometry.theory" not in sys.modules
+isometry.theory.depth_scale("gelu", 1.4, 0.3)
+isometry.theory.sample_profile([4, 4], "relu", 1.0, 0.0, nets=2, seed=0)
+"""
+    beyond = loaded_by(code) - loaded_by("import numpy, numpy.random") - set(sys.stdlib_module_names)
+    assert {name for name in beyond if not name.startswith("_")} == {"isometry"}
+
+
 def test_reading_diagnosing_and_reporting_a_saved_run_loads_nothing_heavy(saved: Path, tmp_path: Path) -> None:
     code = f"""
 import isometry
