@@ -28,10 +28,8 @@ def test_each_in_the_others_place_is_found_out(tmp_path, monkeypatch):
     swap_activation(monkeypatch, "*", "tanh")
     exhibit = circles_weights(fast_study(tmp_path, seeds=4))
     claims = {claim.words: claim.verdict for claim in exhibit.claims}
-    assert claims["sigmoid: loss 0.665, accuracy 0.588 after 100 epochs."] is Verdict.FALLS
     assert claims["sigmoid: only the first layer's S.D. grows."] is Verdict.FALLS
     monkeypatch.undo()
     swap_activation(monkeypatch, "*", "sigmoid")
     claims = {claim.words: claim.verdict for claim in circles_weights(fast_study(tmp_path / "again", seeds=4)).claims}
     assert claims["tanh: all layers drift slowly and settle."] is Verdict.FALLS
-    assert claims["tanh: loss 0.0129, accuracy 0.993 after 100 epochs."] is Verdict.FALLS

@@ -64,7 +64,8 @@ def circles_glorot(study: Study) -> Exhibit:
     The effect of the activation is the distance between the best and the worst median accuracy of the three activations
     under one initialisation; that of the initialisation the same under one activation. The claim stands if the least
     effect of the activation exceeds the greatest of the initialisation, and in part if the mean effect does. Beside it:
-    the shares of the variance of all accuracies that go with either and with both together.
+    the shares of the variance of all accuracies that go with either and with both together. One initialisation is
+    steadier than another if fewer seeds fail.
     """
     grid: Grid = {
         (activation, initialisation): _result(activation, initialisation, study)
@@ -209,16 +210,11 @@ def _relu_claim(grid: Grid) -> Claim:
         f"{name}: {spread(values, _exact)}, least {values.min():.3f}, {failed[name]} below {LEARNED}"
         for name, values in found.items()
     )
-    steadier = found["Glorot"].min() > found["N(0, 1)"].min()
-    narrower = np.ptp(quartiles(found["Glorot"])) < np.ptp(quartiles(found["N(0, 1)"]))
     return Claim(
-        words="With Glorot's weights the ReLU network is steadier: no seed fails.",
+        words="With Glorot's weights the ReLU network is steadier than with N(0, 1).",
         measured=f"{said}.",
-        verdict=Verdict.STANDS
-        if steadier and not failed["Glorot"]
-        else Verdict.PARTLY
-        if steadier or narrower
-        else Verdict.FALLS,
+        verdict=Verdict.STANDS if failed["Glorot"] < failed["N(0, 1)"] else Verdict.FALLS,
+        expected=Verdict.FALLS,
     )
 
 
