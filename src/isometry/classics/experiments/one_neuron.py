@@ -49,7 +49,7 @@ LAWS = {
 @classic(
     "one-neuron",
     title="How small must the weights of a neuron be, given its number of inputs?",
-    covers=("B1", "B2", "B3"),
+    covers=("B1",),
     source="course notes on initialisation; LeCun et al. 1998; He et al. 2015",
     place=15,
 )

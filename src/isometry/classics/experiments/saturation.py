@@ -56,7 +56,7 @@ class Stand:
 @classic(
     "saturation",
     title="How much of the signal does a nonlinearity let through, and what do large weights do to that?",
-    covers=("A5", "B6"),
+    covers=("A5",),
     source="summary article on vanishing gradients; course notes on initialisation",
     place=20,
 )
@@ -200,7 +200,7 @@ def _bound_claim(bounds: Mapping[str, float], stands: Mapping[Key, Stand]) -> Cl
 
 
 def _tanh_claim(stands: Mapping[Key, Stand]) -> Claim:
-    small, large = (np.mean(stands["tanh", size].saturated, axis=1) for size in (SIZES[0], SIZES[-1]))
+    small, large = (np.nan_to_num(stands["tanh", size].saturated).mean(axis=1) for size in (SIZES[0], SIZES[-1]))
     holds = bool(quartiles(large)[0] > HALF > quartiles(small)[2])
     return Claim(
         words="tanh saturates too.",
