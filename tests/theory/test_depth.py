@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isometry import IsometryError
-from isometry.theory import chi, dead_probability, length_map, signal_profile, width_correction, width_noise
+from isometry.theory import chi, length_map, signal_profile
 
 
 @given(a=st.floats(0.3, 2.0), layers=st.integers(1, 40), size=st.floats(0.01, 100))
@@ -68,44 +68,11 @@ def test_dropout_adds_the_same_both_ways():
 
 
 @pytest.mark.parametrize(
-    ("activation", "expected"),
-    [
-        ("identity", 2),
-        ("relu", 5),
-        (lambda z: np.where(z > 0, z, 0.2 * z), 4.56),
-        ("tanh", 3.75),
-        ("sigmoid", 2.41),
-        ("gelu", 5.27),
-        ("silu", 4.97),
-    ],
-)
-def test_noise_of_a_layer(activation, expected):
-    assert width_noise(activation, 1.0) == pytest.approx(expected, abs=0.005)
-
-
-def test_correction_of_relu_is_five_over_width():
-    """Sources: Hanin & Nica 2018. For one layer the sd of 64 units is 0.061 decades, of 512 units 0.021, of 5 0.217."""
-    found = width_correction([64] * 51, "relu", math.sqrt(2), 0.0)
-    beta = 5 * 50 / 64
-    assert (found.beta[0], found.bias[0], found.deviation[0]) == pytest.approx(
-        (beta, -beta / 9.2103, math.sqrt(beta) / 4.6052), rel=1e-4
-    )
-    for width, expected in ((5, 0.217), (64, 0.061), (512, 0.021)):
-        assert width_correction([width] * 2, "relu", 1.0, 0.0).deviation[0] == pytest.approx(expected, abs=5e-4)
-
-
-@pytest.mark.parametrize(("layers", "expected"), [(10, 0.272), (50, 0.796)])
-def test_narrow_relu_nets_die(layers, expected):
-    assert dead_probability([5] * layers) == pytest.approx(expected, abs=5e-4)
-
-
-@pytest.mark.parametrize(
     "call",
     [
         lambda: signal_profile("tanh", 1.0, 0.0, 0),
         lambda: signal_profile("tanh", [1.0, 1.0], 0.0, 3),
         lambda: signal_profile("tanh", [1.0, -1.0], 0.0, 2),
-        lambda: width_correction([64, 0], "tanh", 1.0, 0.0),
     ],
 )
 def test_impossible_shapes_are_refused(call):

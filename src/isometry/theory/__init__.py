@@ -5,7 +5,7 @@ Takes an activation (a name, or φ as a NumPy function), the standard deviations
 those of infinitely wide networks; ``sample_profile`` draws finite ones.
 
 Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield``, ``correlation``
-and ``criticality`` have the maps; ``depth`` and ``sampler`` follow them through layers; ``initialisation``,
+and ``criticality`` have the maps; ``depth``, ``width`` and ``sampler`` follow them through layers; ``initialisation``,
 ``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them.
 """
 
@@ -27,14 +27,7 @@ from isometry.theory.criticality import (
     doubly_critical_point,
     phase,
 )
-from isometry.theory.depth import (
-    SignalProfile,
-    WidthCorrection,
-    dead_probability,
-    signal_profile,
-    width_correction,
-    width_noise,
-)
+from isometry.theory.depth import SignalProfile, signal_profile
 from isometry.theory.gaussian import bivariate_expectation, expectation
 from isometry.theory.initialisation import (
     critical_std,
@@ -62,6 +55,7 @@ from isometry.theory.residual import (
     residual_growth,
 )
 from isometry.theory.sampler import SampledSignals, sample_profile, sample_signals
+from isometry.theory.width import WidthCorrection, dead_probability, width_correction, width_noise
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,6 +1,5 @@
-"""Mean field followed layer by layer, and what finite width makes of it."""
+"""Mean field followed layer by layer."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,15 +11,7 @@ from isometry.theory import moments
 from isometry.theory.activations import ActivationLike, as_activation
 from isometry.theory.checks import require_count, require_deviation, require_share, require_variance
 
-__all__ = [
-    "SignalProfile",
-    "WidthCorrection",
-    "dead_probability",
-    "per_layer",
-    "signal_profile",
-    "width_correction",
-    "width_noise",
-]
+__all__ = ["PerLayer", "SignalProfile", "per_layer", "signal_profile"]
 
 Floats = NDArray[np.float64]
 PerLayer = float | Sequence[float] | Floats
@@ -41,18 +32,6 @@ class SignalProfile:
     """log10 of rms z. [decades]"""
     backward: Floats
     """½ log10 of the mean of ‖δ‖² against the last layer, where it is 0. [decades]"""
-
-
-@dataclass(frozen=True, slots=True)
-class WidthCorrection:
-    """How log10 ‖δ‖ of one net of finite width differs from mean field, to first order. shape (layers,)"""
-
-    beta: Floats
-    """Σ c / n over the layers between this one and the last."""
-    bias: Floats
-    """Mean difference: −β / (4 ln 10). [decades]"""
-    deviation: Floats
-    """Standard deviation between nets: √β / (2 ln 10). [decades]"""
 
 
 def per_layer(name: str, values: PerLayer, layers: int) -> Floats:
@@ -110,47 +89,3 @@ def signal_profile(
         lost = 0.5 * np.log10(chi[:-1])
         forward = 0.5 * np.log10(q)
     return SignalProfile(np.array(q), chi, chi_q, forward, np.append(np.cumsum(lost[::-1])[::-1], 0.0))
-
-
-def width_noise(activation: ActivationLike, q: float) -> float:
-    """How much a layer of n units adds to the variance of ln ‖δ‖², times n: c = 3κ − 1, κ = E φ′⁴ / (E φ′²)².
-
-    2 for a linear layer, 5 for ReLU.
-
-    Sources: Hanin 2018; Hanin & Rolnick 2018 (Σ 1/n); Hanin & Nica 2018 (ReLU).
-    """
-    return 3 * moments.fourth_over_second(as_activation(activation), require_variance("q", q)) - 1
-
-
-def width_correction(
-    widths: Sequence[int],
-    activation: ActivationLike,
-    sigma_w: PerLayer,
-    sigma_b: PerLayer,
-    *,
-    input_square_mean: float = 1.0,
-) -> WidthCorrection:
-    """First-order effect of finite width on ‖δ‖: its logarithm is nearly normal, below mean field and scattered.
-
-    Good while β is small and χ_q ≤ 1; ``sample_profile`` is exact for Gaussian weights, also where this is not. Left
-    out are the fluctuations of q, which matter for tanh and SELU at the per cent level.
-
-    Sources: Hanin & Nica 2018 for ReLU; for other φ the same argument.
-    """
-    layers = [require_count("width", width) for width in widths]
-    profile = signal_profile(activation, sigma_w, sigma_b, len(layers), input_square_mean=input_square_mean)
-    steps = [width_noise(activation, q) / n for q, n in zip(profile.q[:-1], layers[:-1], strict=True)]
-    beta = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
-    return WidthCorrection(beta, -beta / (4 * math.log(10)), np.sqrt(beta) / (2 * math.log(10)))
-
-
-def dead_probability(widths: Sequence[int]) -> float:
-    """Probability that a ReLU net without biases passes no gradient: some layer has only negative z.
-
-    Each unit of each layer is off with probability 1/2, whatever the layers below do: 1 − Π (1 − 2^−n).
-
-    Args:
-        widths: of the layers that have a ReLU.
-    """
-    alive = [1 - 0.5 ** require_count("width", width) for width in widths]
-    return 1 - math.prod(alive)

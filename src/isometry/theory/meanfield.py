@@ -2,7 +2,7 @@
 
 z = W φ(z′) + b with weights of standard deviation σ_w / √fan_in and biases of σ_b. q is the mean square of z, c the
 correlation of the z of two inputs, χ the factor by which the mean of ‖δ‖² = ‖∂L/∂z‖² grows from a layer to the one
-before. All of it holds at initialisation and for wide layers; ``depth`` and ``sampler`` say what finite ones do.
+before. All of it holds at initialisation and for wide layers; ``width`` and ``sampler`` say what finite ones do.
 
 With dropout, ``keep`` is the share of activations that are kept, which are divided by it.
 """
