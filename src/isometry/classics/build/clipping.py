@@ -66,6 +66,8 @@ class ClippedSGD(torch.optim.SGD):
         """Norm of each model's gradient before clipping, step by step. shape (models,)"""
         self.cosines: list[Tensor] = []
         """Between each model's gradient and the clipped one. shape (models,)"""
+        self.changed: list[Tensor] = []
+        """Whether clipping did anything to each model's gradient. shape (models,)"""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -81,6 +83,8 @@ class ClippedSGD(torch.optim.SGD):
                 gradient.clamp_(-self.threshold, self.threshold)
         self.norms.append(norms)
         self.cosines.append(_cosine(gradients, raw))
+        differs = [(new != old).flatten(1).any(1) for new, old in zip(gradients, raw, strict=True)]
+        self.changed.append(torch.stack(differs).any(0))
         for gradient in gradients:
             gradient.mul_(_along(self.rates, gradient))
         super().step(closure)

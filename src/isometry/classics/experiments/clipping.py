@@ -39,7 +39,7 @@ class Trained:
     norms: Numbers
     """Of the gradient before clipping. shape (steps, rates, seeds)"""
     cosines: Numbers
-    """Between the gradient and the clipped one, where it was finite. shape (steps, rates, seeds)"""
+    """Between the gradient and the clipped one, where clipping did anything. shape (steps, rates, seeds)"""
 
     @property
     def last(self) -> Numbers:
@@ -85,7 +85,10 @@ def clipping(study: Study) -> Exhibit:
                 "share_failed": one.failed.tolist(),
                 "last_loss": one.last.tolist(),
                 "gradient_norm_first_step": one.norms[0, 0].tolist(),
-                "cosine_quartiles": [[float(part) for part in quartiles(one.cosines[:, k].ravel())] for k in range(6)],
+                "cosine_quartiles": [
+                    [float(part) for part in quartiles(one.cosines[:, place].ravel())] if how != "none" else []
+                    for place in range(len(RATES))
+                ],
             }
             for how, one in results.items()
         },
@@ -116,7 +119,8 @@ def _trained(how: How, study: Study) -> Trained:
     shape = (len(RATES), len(study.seeds))
     norms = np.array([step.numpy() for step in made[0].norms]).reshape(-1, *shape)
     cosines = np.array([step.numpy() for step in made[0].cosines]).reshape(-1, *shape)
-    return Trained(many.losses.reshape(*shape, -1), norms, np.where(np.isfinite(norms), cosines, np.nan))
+    changed = np.array([step.numpy() for step in made[0].changed]).reshape(-1, *shape)
+    return Trained(many.losses.reshape(*shape, -1), norms, np.where(np.isfinite(norms) & changed, cosines, np.nan))
 
 
 def _experiment(study: Study, optimizer: Any) -> Any:
@@ -178,8 +182,8 @@ def _direction(results: dict[How, Trained]) -> Claim:
     worst = float(np.nanmin(norm))
     return Claim(
         words="Clipping by norm keeps the gradient's direction; clipping by value does not.",
-        measured=f"Cosine between the gradient and the clipped one: by norm at least {worst:.6f} in every step of "
-        f"every run; by value {spread(value, _two)} (range {ranged(value, _two)}).",
+        measured=f"Cosine between the gradient and the clipped one: by norm at least {worst:.6f} in every step that "
+        f"was clipped; by value {spread(value, _two)} (range {ranged(value, _two)}).",
         verdict=_verdict(worst > 1 - SAME and float(np.nanmedian(value)) < 1 - SAME),
     )
 
@@ -293,7 +297,8 @@ def _direction_chart(results: dict[How, Trained]) -> Chart:
     least = float(np.min(middles["value"]))
     return Chart(
         title=f"Clipping by norm keeps the direction; by value the cosine falls to {_two(least)}",
-        reading="Cosine between the gradient before and after clipping: median and quartiles over steps and seeds.",
+        reading="Cosine between the gradient before and after clipping, where it did anything: median and quartiles "
+        "over steps and seeds.",
         x=Axis("learning rate", scale="log"),
         y=Axis("cosine with the unclipped gradient", low=0.0),
         shapes=tuple(shapes),
