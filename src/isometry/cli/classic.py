@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from isometry.classics.classic import classics
 from isometry.classics.gallery import Order, find_classic, run_all, run_one, write_gallery
@@ -61,13 +59,9 @@ def _list(as_json: bool) -> None:
             ]
         )
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    table.add_column()
+    width = max(len(one.name) for one in classics())
     for one in classics():
-        table.add_row(one.name, one.title, ", ".join(one.covers))
-    Console(highlight=False, soft_wrap=False).print(table, markup=False)
+        print(f"{one.name:<{width}}  {one.title}  ({', '.join(one.covers)})")
 
 
 def _run_one(name: str, order: Order) -> Result:

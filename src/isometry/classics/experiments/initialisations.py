@@ -15,6 +15,7 @@ from isometry.network.experiment import Experiment
 from isometry.report.chart import Axis, Chart, Level, Line, Points, Ribbon, Rule, Shape, Table
 from isometry.report.words import decades, measured, number
 from isometry.statistics.profile import decades_lost_per_layer
+from isometry.theory import signal_profile, width_correction
 
 Numbers = NDArray[np.float64]
 Key = tuple[str, int, float]
@@ -36,6 +37,9 @@ RATES = (1 / 3, 3.0)
 ERRORS = 3.0
 """Standard errors of a mean over the seeds that are put down to chance; of some seventy settings none should exceed it."""
 TAPER = (512, 256, 128, 64, 32, 16)
+GAINS = (0.1, 40.0)
+HALVINGS = 20
+"""Of the logarithm of their ratio: the gain is known to 6e-6 then."""
 SMALL = 0.01
 """Factor on the inputs that keeps tanh in its linear part, which the derivation by Glorot and Bengio assumes."""
 
@@ -113,16 +117,15 @@ def initialisations(study: Study) -> Exhibit:
 
 def _sweep(study: Study, depths: tuple[int, ...]) -> Sweep:
     from isometry.classics.build import data
-    from isometry.classics.build.mean_field import level_gain
 
     batch = data.digits().inputs[:128]
     mean_square = float(batch.double().square().mean())
     references = dict(TEXTS)
     if not study.fast:
         for name, gain in OTHERS.items():
-            references[name] = gain or level_gain(name, depths[-1], mean_square=mean_square)
+            references[name] = gain or _level_gain(name, depths[-1], mean_square=mean_square)
     slopes, predicted, accuracy, rates = {}, {}, {}, {}
-    level = {(name, depth): level_gain(name, depth, mean_square=mean_square) for name in TEXTS for depth in depths}
+    level = {(name, depth): _level_gain(name, depth, mean_square=mean_square) for name in TEXTS for depth in depths}
     for name, reference in references.items():
         for depth in depths:
             study.say(f"{_called(name)}, {depth} layers")
@@ -155,11 +158,21 @@ def _slopes(study: Study, name: str, depth: int, gain: float) -> Numbers:
 
 
 def _predicted(name: str, depth: int, gain: float, mean_square: float) -> tuple[float, float]:
-    from isometry.classics.build.mean_field import backward_profile
+    """Decades a layer by mean field, and how much less the typical network of this width has."""
+    wide = signal_profile(name, gain, 0.0, depth, input_square_mean=mean_square).backward
+    narrow = wide + width_correction([WIDTH] * depth, name, gain, 0.0, input_square_mean=mean_square).bias
+    slopes = [decades_lost_per_layer(10**profile) for profile in (wide, narrow)]
+    return float(slopes[0]), float(abs(slopes[1] - slopes[0]))
 
-    wide = decades_lost_per_layer(10 ** backward_profile(name, gain, depth, mean_square=mean_square))
-    typical = decades_lost_per_layer(10 ** backward_profile(name, gain, depth, mean_square=mean_square, width=WIDTH))
-    return float(wide), float(abs(typical - wide))
+
+def _level_gain(name: str, depth: int, *, mean_square: float) -> float:
+    """The gain with which δ is as large at the first hidden layer as at the last one, by mean field."""
+    low, high = GAINS
+    for _ in range(HALVINGS):
+        middle = float(np.sqrt(low * high))
+        ends = signal_profile(name, middle, 0.0, depth, input_square_mean=mean_square).backward[0]
+        low, high = (middle, high) if ends < 0 else (low, middle)
+    return middle
 
 
 def _accuracies(study: Study, name: str, depth: int, gain: float, *, rate: float = RATE) -> Numbers:
