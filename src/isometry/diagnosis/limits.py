@@ -5,6 +5,7 @@ the source says which.
 """
 
 from dataclasses import dataclass
+from math import floor
 
 from isometry.diagnosis.finding import Evidence
 
@@ -27,7 +28,7 @@ class Limit:
 
 def _precision(right: int, *, of: int) -> Limit:
     source = f"benchmarks/recall.py, development twins: {right} of {of} grave findings right, Jeffreys' prior"
-    return Limit(round((right + 0.5) / (of + 1), 2), "share of findings", source)
+    return Limit(floor(100 * (right + 0.5) / (of + 1)) / 100, "share of findings", source)
 
 
 PRECISION = {
@@ -35,12 +36,12 @@ PRECISION = {
     "A201": _precision(30, of=31),
     "D101": _precision(38, of=40),
     "D102": _precision(6, of=6),
-    "G101": _precision(86, of=86),
+    "G101": _precision(91, of=91),
     "G102": _precision(16, of=16),
     "G201": _precision(43, of=43),
-    "G202": _precision(2, of=2),
+    "G202": _precision(2, of=3),
     "G301": _precision(70, of=70),
-    "L101": _precision(226, of=226),
+    "L101": _precision(230, of=230),
     "L102": _precision(28, of=28),
     "L201": _precision(5, of=5),
     "N101": _precision(51, of=51),
