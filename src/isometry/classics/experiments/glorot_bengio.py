@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.classics.classic import Claim, Exhibit, Study, Verdict, classic
-from isometry.classics.comparison import scattered
+from isometry.classics.comparison import mostly, scattered
 from isometry.classics.spread import quartiles, spread
 from isometry.diagnosis.diagnose import diagnose
 from isometry.history.run import Run
@@ -323,14 +323,15 @@ def _escape_claim(plateaus: Mapping[int, Plateau]) -> Claim:
 
 
 def _error_claim(errors: Mapping[Kind, Numbers]) -> Claim:
+    """By the sign test over seeds, each with both laws; the paper tests its differences for significance too."""
     standard, normalised = errors["tanh", STANDARD], errors["tanh", NORMALISED]
-    apart = bool(quartiles(normalised)[2] < quartiles(standard)[0])
+    lowers = mostly(normalised < standard)
     better = bool(np.median(normalised) < np.median(standard))
     return Claim(
         words="Normalised initialisation lowers the test error of tanh networks (MNIST: 1.76 → 1.64 %).",
         measured=f"Test error {spread(standard, _percent)} with standard, {spread(normalised, _percent)} with "
         f"normalised initialisation; {(normalised < standard).sum()} of {len(standard)} seeds improve.",
-        verdict=Verdict.STANDS if apart else Verdict.PARTLY if better else Verdict.FALLS,
+        verdict=Verdict.STANDS if lowers else Verdict.PARTLY if better else Verdict.FALLS,
     )
 
 
@@ -343,7 +344,8 @@ def _softsign_claim(errors: Mapping[Kind, Numbers]) -> Claim:
         words="Softsign networks are less affected by the initialisation than tanh networks (MNIST: 1.64 → 1.72 %).",
         measured=f"Softsign: {spread(errors['softsign', STANDARD], _percent)} with standard, "
         f"{spread(errors['softsign', NORMALISED], _percent)} with normalised initialisation. The error changes by a "
-        f"factor of {spread(ratios['softsign'], measured)} with softsign, of {spread(ratios['tanh'], measured)} with tanh.",
+        f"factor of {spread(ratios['softsign'], measured)} with softsign, of {spread(ratios['tanh'], measured)} "
+        "with tanh.",
         verdict=Verdict.STANDS if apart else Verdict.PARTLY if less else Verdict.FALLS,
         expected=Verdict.FALLS,
     )
@@ -440,7 +442,8 @@ def _histograms(standard: Run, normalised: Run, signal: Signal, words: str) -> C
     medians = [x[int(np.searchsorted(share.cumsum(), 0.5 * share.sum()))] for share in shares[at]]
     gap = medians[1] / medians[0]
     return Chart(
-        title=f"tanh, {where} hidden layer: standard initialisation makes {words} {gap:.0f} times smaller than normalised",
+        title=f"tanh, {where} hidden layer: {words} {gap:.0f} times smaller with standard than with normalised "
+        "initialisation",
         reading="Share of elements by size before training, one row a layer, input on top; one seed, one batch.",
         x=Axis(f"size of {words}", scale="log"),
         y=Axis("hidden layer, input on top", scale="layers", names=_layer_names(len(pairs))),
@@ -472,7 +475,7 @@ def _over_steps(run: Run, signal: Signal, words: str, law: str) -> Chart:
     )
     ends = [float(np.log10(values[row].max() / values[row].min())) for row in (0, -1)]
     return Chart(
-        title=f"tanh, {law}: {words} differs by {ends[0]:.1f} decades between layers at first, by {ends[1]:.1f} at last",
+        title=f"tanh, {law}: {words} differs by {ends[0]:.1f} decades over the layers at first, by {ends[1]:.1f} at last",
         reading="One seed, watched every eighth step.",
         x=Axis("step"),
         y=Axis(words, scale="log"),

@@ -35,7 +35,7 @@ RATE = 2e-3
 RATES = (1 / 3, 3.0)
 """Factors on the learning rate, which is known as a more important hyper-parameter."""
 ERRORS = 3.0
-"""Standard errors of a mean over the seeds that are put down to chance; of some seventy settings none should exceed it."""
+"""Standard errors of a mean over the seeds that are put down to chance, which exceeds them once in some 400 settings."""
 TAPER = (512, 256, 128, 64, 32, 16)
 GAINS = (0.1, 40.0)
 HALVINGS = 20
@@ -102,8 +102,8 @@ def initialisations(study: Study) -> Exhibit:
         numbers=_numbers(sweep, tapered),
         diagnoses=_diagnoses(study, deepest),
         remarks=(
-            "Adam divides out the size of each gradient, so that what is left of the effect of σ_w is its mildest form, "
-            "and a rule that looks at δ alone may call a slow one of these trainings healthy.",
+            "Adam divides out the size of each gradient, so that what is left of the effect of σ_w is its mildest "
+            "form, and a rule that looks at δ alone may call a slow one of these trainings healthy.",
             "In Glorot and Bengio's derivation a layer's δ is counted per unit. Counted as a norm over the layer, "
             "variance 1/n_in keeps δ as well: what is lost per unit is spread over more units.",
             f"{WIDTH} units a layer and {'3' if study.fast else '5'} epochs: the accuracies compare initialisations, "
@@ -331,7 +331,7 @@ def _mean_claim(tapered: Mapping[str, tuple[Numbers, Numbers]]) -> Claim:
     return Claim(
         words="Where n_in and n_out differ, 2/(n_in + n_out) is the compromise between keeping activations (1/n_in) "
         "and keeping δ (1/n_out); U[±√(6/(n_in + n_out))] has that variance.",
-        measured=f"Widths {', '.join(map(str, TAPER))}. Decades per unit between the first and the last of them: {said}.",
+        measured=f"Widths {', '.join(map(str, TAPER))}. Decades per unit between the first and the last: {said}.",
         verdict=Verdict.STANDS if between and same else Verdict.PARTLY if between else Verdict.FALLS,
     )
 
@@ -377,7 +377,8 @@ def _theory_claim(sweep: Sweep) -> Claim:
         measured=f"Slopes run from {decades(-max(map(np.median, sweep.slopes.values())))} to "
         f"{decades(-min(map(np.median, sweep.slopes.values())))} decades per layer towards the input. In {sum(holds)} "
         f"of {len(holds)} settings the mean over the seeds is no farther from mean field than {WIDTH} units of width "
-        f"and {len(next(iter(sweep.slopes.values())))} seeds explain; it is off by {np.median(list(off.values())):.3f} in the middle and by {off[worst]:.3f} at worst "
+        f"and {len(next(iter(sweep.slopes.values())))} seeds explain; it is off by "
+        f"{np.median(list(off.values())):.3f} in the middle and by {off[worst]:.3f} at worst "
         f"({_called(worst[0])}, {worst[1]} layers, {worst[2]:.3g} times the reference).",
         verdict=Verdict.STANDS if all(holds) else Verdict.PARTLY if np.mean(holds) > 0.9 else Verdict.FALLS,
     )

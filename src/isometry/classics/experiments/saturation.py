@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -64,10 +65,10 @@ def saturation(study: Study) -> Exhibit:
     """φ′ of every activation that has a name here is computed by automatic differentiation on |z| ≤ 20, in steps of
     1/1000, and its greatest value is held against the bound that the texts give.
 
-    Then networks of six hidden layers, 64 units each, with sigmoid, tanh or ReLU, are watched for one step on 256 of the
-    8 × 8 digits. Weights are drawn from N(0, σ_w² / n_in), biases are 0; σ_w is 1, 3 or 10. The watch measures φ′(z)
-    itself, element by element: its rms, its greatest value, and the share of elements that are saturated, which is to
-    have less than 5 % of the greatest slope.
+    Then networks of six hidden layers, 64 units each, with sigmoid, tanh or ReLU, are watched for one step on 256
+    of the 8 × 8 digits. Weights are drawn from N(0, σ_w² / n_in), biases are 0; σ_w is 1, 3 or 10. The watch measures
+    φ′(z) itself, element by element: its rms, its greatest value, and the share of elements that are saturated, which
+    is to have less than 5 % of the greatest slope.
     """
     study.say("φ′ of every activation")
     bounds = _bounds()
@@ -193,8 +194,8 @@ def _bound_claim(bounds: Mapping[str, float], stands: Mapping[Key, Stand]) -> Cl
     others = ", ".join(f"{_called(name)} {number(bounds[name])}" for name in SHOWN[1:])
     return Claim(
         words="The derivative of the sigmoid is at most 0.25.",
-        measured=f"Its greatest value is {bounds['sigmoid']:.6f}, at z = 0; the greatest that any element of the watched "
-        f"networks had is {steepest:.6f}, and no layer has more than {best:.3f} (rms). Others reach: {others}.",
+        measured=f"Its greatest value is {bounds['sigmoid']:.6f}, at z = 0; the greatest that any element of the "
+        f"watched networks had is {steepest:.6f}, and no layer has more than {best:.3f} (rms). Others reach: {others}.",
         verdict=Verdict.STANDS if holds else Verdict.FALLS,
     )
 
@@ -215,7 +216,7 @@ def _large_claim(stands: Mapping[Key, Stand]) -> Claim:
     said, holds = [], True
     for activation in ("sigmoid", "tanh"):
         lost = [stands[activation, size].of(activation) for size in SIZES]
-        holds &= all(quartiles(a)[2] < quartiles(b)[0] for a, b in zip(lost, lost[1:], strict=False))
+        holds &= all(quartiles(a)[2] < quartiles(b)[0] for a, b in pairwise(lost))
         shares = [float(np.mean(stands[activation, size].saturated)) for size in SIZES]
         said.append(
             f"{activation}: {', '.join(spread(values, _percent) for values in lost)} of the greatest slope are lost, "
@@ -235,8 +236,8 @@ def _relu_claim(stands: Mapping[Key, Stand]) -> Claim:
     return Claim(
         words="ReLU does not saturate, however large the weights.",
         measured=f"With σ_w = {', '.join(f'{size:g}' for size in SIZES)} ReLU loses "
-        f"{', '.join(spread(values, _percent) for values in lost)} of its slope, which is the half of its elements that "
-        f"are off (1 − 1/√2 = 29 %). Between sizes no seed moves by more than {measured(moved)}.",
+        f"{', '.join(spread(values, _percent) for values in lost)} of its slope, which is the half of its "
+        f"elements that are off (1 − 1/√2 = 29 %). Between sizes no seed moves by more than {measured(moved)}.",
         verdict=Verdict.STANDS if moved < 1e-3 else Verdict.FALLS,
     )
 
@@ -323,14 +324,14 @@ def _place_chart(runs: Mapping[Key, Run], activation: str) -> Chart:
         beyond[size] = float(share[x > flat].sum())
         shapes.append(Line(f"σ_w = {size:g}", x, share, style=style, markers=True))
     return Chart(
-        title=f"{_called(activation)}: beyond |z| = {flat:.1f} it is flat, and {beyond[SIZES[-1]]:.0%} of all z are there "
-        f"with σ_w = {SIZES[-1]:g}".replace("%", " %"),
+        title=f"{_called(activation)}: beyond |z| = {flat:.1f} it is flat, and {beyond[SIZES[-1]]:.0%} of all z are "
+        f"there with σ_w = {SIZES[-1]:g}".replace("%", " %"),
         reading="Share of elements in each factor of two of |z|. Dotted: φ′(z) against its greatest value.",
         x=Axis("size of z", scale="log"),
         y=Axis("share of elements, and of the slope", low=0.0),
         shapes=tuple(shapes),
-        alt=f"Distributions of |z| for three sizes of weights; the larger they are, the farther beyond {flat:.1f}, where "
-        "the slope has fallen to 5 % of its greatest value.",
+        alt=f"Distributions of |z| for three sizes of weights; the larger they are, the farther beyond {flat:.1f}, "
+        "where the slope has fallen to 5 % of its greatest value.",
     )
 
 
