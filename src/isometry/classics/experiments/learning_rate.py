@@ -88,6 +88,8 @@ def learning_rate(study: Study) -> Exhibit:
             "The best rate is the best for 5 epochs: a longer training would do well with a smaller one.",
             "The update ratio is read after the fact. It tells whether a rate is far off, within a decade or so; it "
             "does not replace trying some.",
+            "Beyond the rates that train the ratio falls again, as weights have grown and dead units get no gradient: "
+            "a run that is lost can have the ratio of the rule.",
         ),
     )
 
