@@ -475,7 +475,7 @@ def _over_steps(run: Run, signal: Signal, words: str, law: str) -> Chart:
     )
     ends = [float(np.log10(values[row].max() / values[row].min())) for row in (0, -1)]
     return Chart(
-        title=f"tanh, {law}: {words} differs by {ends[0]:.1f} decades over the layers at first, by {ends[1]:.1f} at last",
+        title=f"tanh, {law}: {words} differs by {ends[0]:.1f} decades over the layers at first, {ends[1]:.1f} at last",
         reading="One seed, watched every eighth step.",
         x=Axis("step"),
         y=Axis(words, scale="log"),

@@ -35,7 +35,7 @@ RATE = 2e-3
 RATES = (1 / 3, 3.0)
 """Factors on the learning rate, which is known as a more important hyper-parameter."""
 ERRORS = 3.0
-"""Standard errors of a mean over the seeds that are put down to chance, which exceeds them once in some 400 settings."""
+"""Standard errors of a mean over the seeds that are put down to chance, which exceeds them once in 400 settings."""
 TAPER = (512, 256, 128, 64, 32, 16)
 GAINS = (0.1, 40.0)
 HALVINGS = 20
