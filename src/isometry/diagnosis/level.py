@@ -70,7 +70,8 @@ def level_of(run: Run) -> Level:
     values = loss_series(run).values
     read = course(np.asarray(values, np.float64))
     if read is None:
-        raise NotRecorded(f"{int(np.isfinite(values).sum())} finite values of the loss are too few to judge a trend")
+        found = int(np.isfinite(values).sum())
+        raise NotRecorded(f"steps with a finite loss: {found}, too few to judge a trend")
     first = float(values[np.isfinite(values)][0])
     blown_up = read.start - first > limits.ABOVE_NOISE.value * read.noise
     reference = first if blown_up else read.start

@@ -41,7 +41,7 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     finite = np.isfinite(series.values)
     values, steps = np.asarray(series.values[finite], np.float64), series.steps[finite]
     if len(values) <= limits.SPIKE_WINDOW.value:
-        raise NotRecorded(f"{len(values)} finite values of the loss are too few to tell a jump from noise")
+        raise NotRecorded(f"steps with a finite loss: {len(values)}, too few to tell a jump from noise")
     found = [
         jump
         for jump in _candidates(values)
