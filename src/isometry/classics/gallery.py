@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 from isometry.classics import page
 from isometry.classics.classic import Classic, Study, classics
@@ -17,6 +18,7 @@ from isometry.errors import IsometryError
 __all__ = ["Order", "find_classic", "run_all", "run_one", "write_gallery"]
 
 Say = Callable[[str], None]
+Images = Literal["digits", "mnist"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,15 @@ class Order:
     """Each classic has its folder in it."""
     seeds: int = 20
     fast: bool = False
+    images: Images = "digits"
     again: bool = False
     """Run it even if the same result is there already."""
 
     def study(self, classic: Classic, say: Say) -> Study:
         """The study of one classic."""
-        return Study(self.out / classic.name, seeds=tuple(range(self.seeds)), fast=self.fast, say=say)
+        return Study(
+            self.out / classic.name, seeds=tuple(range(self.seeds)), fast=self.fast, images=self.images, say=say
+        )
 
 
 def find_classic(name: str) -> Classic:

@@ -23,6 +23,8 @@ __all__ = ["Result", "keep", "kept"]
 
 SCHEMA = "isometry/classic/1"
 RESULT, SECTION = "result.json", "section.html"
+SHARED = ("adapters/torch/train.py", "classics/comparison.py", "classics/spread.py")
+"""Code that makes the numbers of several classics, beside what is built for them."""
 PACKAGES = ("isometry", "numpy", "torch", "scikit-learn")
 
 
@@ -98,11 +100,14 @@ def kept(classic: Classic, study: Study) -> Result | None:
 def _made_by(classic: Classic, study: Study) -> dict[str, Any]:
     """Everything that the numbers depend on."""
     sources = [Path(inspect.getfile(classic.experiment)).read_bytes()]
-    shelf = files("isometry.classics.build")
+    package = files("isometry")
+    sources += [(package / shared).read_bytes() for shared in SHARED]
+    shelf = package / "classics" / "build"
     sources += [entry.read_bytes() for entry in sorted(shelf.iterdir(), key=str) if entry.name.endswith(".py")]
     return {
         "seeds": study.seeds,
         "fast": study.fast,
+        "images": study.images,
         "code": hashlib.sha256(b"\0".join(sources)).hexdigest()[:16],
         "versions": {package: _version(package) for package in PACKAGES},
     }

