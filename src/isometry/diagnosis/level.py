@@ -90,20 +90,11 @@ def _guessing(run: Run, reference: float) -> tuple[str, float | None]:
         return kind, None
     own = event.get("value")
     if own is not None and own > 0 and reference > 0:
-        return kind, guessing * _factor(run, int(event["step"]), own=float(own), reference=reference)
+        multiplied_by = _value_at(loss_series(run), int(event["step"])) / float(own)
+        return kind, guessing * multiplied_by
     proportion = abs(reference) / guessing
     fitting = limits.LEAST_PROPORTION.value < proportion < limits.GREATEST_PROPORTION.value
     return kind, guessing if fitting else None
-
-
-def _factor(run: Run, step: int, *, own: float, reference: float) -> float:
-    """By what the script multiplied the loss function's own mean; 1 where only the first value is out of line.
-
-    A first value may stand for many backward passes, where it was not yet known that the optimiser never steps.
-    """
-    factor = _value_at(loss_series(run), step) / own
-    alone = factor > limits.ALONE.value and 1 / limits.ALONE.value < reference / own < limits.ALONE.value
-    return 1.0 if alone else factor
 
 
 def _value_at(series: Series, step: int) -> float:

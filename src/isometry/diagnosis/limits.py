@@ -148,7 +148,6 @@ GREATEST = {
 ABOVE_NOISE = Limit(3.0, "standard deviations", "three-sigma rule")
 BEGAN_TRAINED = Limit(0.5, "share of guessing", "untrained networks start at or above guessing")
 LEAST_PROPORTION = Limit(1e-6, "times guessing", "no real task starts a million times better: the loss was rescaled")
-ALONE = Limit(3.0, "times the loss function's own mean", "untrained networks scatter less from batch to batch")
 GREATEST_PROPORTION = Limit(1e2, "times guessing", "draws that start a hundred times worse are rescaled losses")
 ORDINARY = Limit(0.25, "share of 1/√fan-in", "the default draw of linear layers has 0.58 of it")
 

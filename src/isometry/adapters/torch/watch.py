@@ -639,7 +639,8 @@ class TorchWatch:
         started = perf_counter()
         recording, self._recording = self._recording, None
         # One optimiser steps on the sum of the gradients of all its backward passes; several have a loss each.
-        self._objective.end_step(self._step, summed=len(self._steppers) == 1, recorded=recording is not None)
+        summed = len(self._steppers) == 1 and not idle
+        self._objective.end_step(self._step, summed=summed, recorded=recording is not None)
         recorded = recording is not None and self._write(recording)
         if recording is not None:
             self._seconds += recording.seconds
