@@ -1,13 +1,16 @@
 """Figures: what stands in them, and that nothing is left open behind them."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from isometry.errors import NotRecorded
+from isometry.report.chart import Axis, Chart, Points, Rule
 from isometry.report.draw import encoded, figure, poster
 from isometry.report.plot import plots
+from isometry.report.svg import svg
 from tests.report.drawn import RUNS, diagnosed, tiny, vanishing
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -71,3 +74,21 @@ def test_charts_hold_numbers_not_ink():
         assert all(len(row) == len(chart.table.columns) for row in chart.table.rows)
         assert all(isinstance(cell, str) for row in chart.table.rows for cell in row)
         assert np.isfinite([edge for shape in chart.shapes for edge in getattr(shape, "edges", [])]).all()
+
+
+def test_a_mark_across_a_log_axis_stands_where_its_value_does() -> None:
+    x = np.array([1.0, 10.0, 100.0])
+    chart = Chart(
+        title="A rule",
+        reading="Read it.",
+        x=Axis("size", scale="log"),
+        y=Axis("height"),
+        shapes=(Points("", x, x, style=0), Rule(10.0, "here")),
+        alt="Three points.",
+    )
+    (axes, *_) = figure(chart).axes
+    (rule,) = [line for line in axes.lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
+    assert rule.get_xdata()[0] == pytest.approx(1.0)
+    drawn = svg(chart, identifier="one")
+    (place,) = re.findall(r'class="rule" d="M([\d.]+) ', drawn)
+    assert place in re.findall(r'<circle[^>]* cx="([\d.]+)"', drawn)

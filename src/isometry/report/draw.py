@@ -380,7 +380,7 @@ def _shape(axes: "Axes", shape: Shape, chart: Chart) -> None:
                 axes.axhline(at, color=FAINT, lw=0.7, ls=(0, (1, 4)))
                 _note(axes, at, shape.words)
         case Rule():
-            _rule(axes, shape)
+            _rule(axes, shape, float(chart.x.placed(np.array(shape.at))))
         case Span():
             across = axes.get_xaxis_transform()
             axes.plot(
@@ -432,13 +432,13 @@ def _line(axes: "Axes", shape: Line, chart: Chart) -> None:
         axes.annotate(shape.words, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=SIZE - 1, color=FAINT)
 
 
-def _rule(axes: "Axes", shape: Rule) -> None:
+def _rule(axes: "Axes", shape: Rule, at: float) -> None:
     red = SEVERITY_LIGHT["STOPS"]
-    axes.axvline(shape.at, color=red, lw=1, ls=(0, (4, 3)), zorder=4)
-    late = shape.at > sum(axes.get_xlim()) / 2
+    axes.axvline(at, color=red, lw=1, ls=(0, (4, 3)), zorder=4)
+    late = at > sum(axes.get_xlim()) / 2
     axes.annotate(
         shape.words,
-        (shape.at, 1),
+        (at, 1),
         xycoords=("data", "axes fraction"),
         xytext=(-2 if late else 2, 3),
         textcoords="offset points",

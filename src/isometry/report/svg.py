@@ -244,7 +244,7 @@ def _content(chart: Chart, frame: Frame) -> list[str]:
             case Points():
                 parts += [_dot(shape.style, *at) for at in frame.points(shape.x, shape.y) if _known(at)]
             case Rule():
-                at = frame.across(shape.at)
+                at = frame.across(float(frame.x_axis.placed(np.array(shape.at))))
                 parts.append(_line("rule", at, frame.top, at, frame.bottom))
             case _:
                 pass
@@ -455,7 +455,7 @@ def _spans(chart: Chart, frame: Frame) -> list[str]:
             first, last = frame.across(shape.first - 0.4), frame.across(shape.last + 0.4)
             parts.append(_rect("span", first, frame.bottom + 0.5, last - first, 3.5, shape.words))
         elif isinstance(shape, Rule):
-            at = frame.across(shape.at)
+            at = frame.across(float(frame.x_axis.placed(np.array(shape.at))))
             anchor = "start" if at < (frame.left + frame.right) / 2 else "end"
             parts.append(
                 _text(at + (4 if anchor == "start" else -4), frame.top - 6, shape.words, "found", anchor=anchor)
