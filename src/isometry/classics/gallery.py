@@ -1,6 +1,8 @@
 """Runs classics, one or all, in this process or in several; what is done already is not done again."""
 
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,6 +20,8 @@ from isometry.errors import IsometryError
 __all__ = ["Order", "find_classic", "run_all", "run_one", "write_gallery"]
 
 Say = Callable[[str], None]
+LOOK_EVERY = 1.0
+"""Seconds between two looks of a worker whether its parent is still there."""
 Images = Literal["digits", "mnist"]
 
 
@@ -81,7 +85,12 @@ def run_all(order: Order, say: Say, *, processes: int) -> Iterator[Result]:
         yield run_one(one, order, say)
     if not waiting:
         return
-    with ProcessPoolExecutor(min(processes, len(waiting)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(processes, len(waiting)),
+        mp_context=get_context("spawn"),
+        initializer=_end_with_parent,
+        initargs=(os.getpid(),),
+    ) as pool:
         try:
             running = [pool.submit(_run_by_name, one.name, order) for one in waiting]
             for ended in as_completed(running):
@@ -89,6 +98,17 @@ def run_all(order: Order, say: Say, *, processes: int) -> Iterator[Result]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent(parent: int) -> None:
+    """A worker whose parent was killed ends as well; nobody would take its result."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _run_by_name(name: str, order: Order) -> Result:
