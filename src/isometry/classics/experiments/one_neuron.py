@@ -126,25 +126,26 @@ def _small_claim(
     inputs: tuple[int, ...],
     beyond: tuple[float, float],
 ) -> Claim:
-    grown, kept = found["one"].mean(axis=0)[-1], found["xavier"].mean(axis=0)
+    grown, kept = quartiles(found["one"])[1][-1], quartiles(found["xavier"])[1]
     holds = _agrees(found["one"], predicted["one"]) and _agrees(found["xavier"], predicted["xavier"])
     return Claim(
         words="The more inputs a neuron has, the smaller each weight must be: Var(w) = 1/n.",
-        measured=f"With Var(w) = 1 the variance of z is {measured(float(grown))} at {inputs[-1]:,} inputs, and "
+        measured=f"With Var(w) = 1 the variance of z is {number(float(grown))} at {inputs[-1]:,} inputs, and "
         f"{beyond[0]:.0%} of the neurons lie beyond |z| = 2, where tanh's slope is below a fourteenth. With 1/n it "
         f"stays between {kept.min():.2f} and {kept.max():.2f} from {inputs[0]} to {inputs[-1]:,} inputs, and "
-        f"{beyond[1]:.0%} lie there. Means over the seeds.".replace("%", " %"),
+        f"{beyond[1]:.0%} lie there. Medians over the seeds.".replace("%", " %"),
         verdict=Verdict.STANDS if holds else Verdict.FALLS,
     )
 
 
 def _relu_claim(found: dict[str, Numbers], predicted: dict[str, Numbers], inputs: tuple[int, ...]) -> Claim:
-    he, xavier = found["he"].mean(axis=0), found["xavier after relu"].mean(axis=0)
+    he, xavier = (quartiles(found[name])[1] for name in ("he", "xavier after relu"))
     holds = all(_agrees(found[name], predicted[name]) for name in ("he", "xavier after relu"))
     return Claim(
         words="Behind a ReLU it is Var(w) = 2/n: half of the signal was set to 0, and the 2 makes up for it.",
         measured=f"With inputs from a ReLU the variance of z is {he.min():.2f} to {he.max():.2f} with 2/n, and "
-        f"{xavier.min():.2f} to {xavier.max():.2f} with 1/n, from {inputs[0]} to {inputs[-1]:,} inputs.",
+        f"{xavier.min():.2f} to {xavier.max():.2f} with 1/n, from {inputs[0]} to {inputs[-1]:,} inputs. Medians over "
+        "the seeds.",
         verdict=Verdict.STANDS if holds else Verdict.FALLS,
     )
 
