@@ -51,7 +51,17 @@ class Stand:
     def of(self, activation: str) -> Numbers:
         """Share of the greatest slope that is lost, one number a seed, over all layers together."""
         most = greatest_slope(activation) or float("nan")
-        return np.asarray(1 - np.sqrt(np.mean(self.slope**2, axis=1)) / most)
+        return np.asarray(1 - self.whole / most)
+
+    @property
+    def whole(self) -> Numbers:
+        """φ′(z) over all layers together, one number a seed. [rms]"""
+        return np.asarray(np.sqrt(np.mean(self.slope**2, axis=1)))
+
+    @property
+    def share(self) -> Numbers:
+        """Of saturated elements in all layers together, one number a seed; 0 for a φ that has no two flat sides."""
+        return np.asarray(np.nan_to_num(self.saturated).mean(axis=1))
 
 
 @classic(
@@ -88,8 +98,8 @@ def saturation(study: Study) -> Exhibit:
             _slope_chart(),
             _function_chart(),
             _lost_chart(stands),
-            _place_chart(runs, "tanh"),
-            _place_chart(runs, "sigmoid"),
+            _place_chart(stands, runs, "tanh"),
+            _place_chart(stands, runs, "sigmoid"),
         ),
         numbers={
             "greatest_slope": bounds,
@@ -201,12 +211,12 @@ def _bound_claim(bounds: Mapping[str, float], stands: Mapping[Key, Stand]) -> Cl
 
 
 def _tanh_claim(stands: Mapping[Key, Stand]) -> Claim:
-    small, large = (np.nan_to_num(stands["tanh", size].saturated).mean(axis=1) for size in (SIZES[0], SIZES[-1]))
+    small, large = (stands["tanh", size].share for size in (SIZES[0], SIZES[-1]))
     holds = bool(quartiles(large)[0] > HALF > quartiles(small)[2])
     return Claim(
         words="tanh saturates too.",
-        measured=f"With σ_w = {SIZES[0]:g} {spread(small, _percent)} of tanh's elements are saturated, with "
-        f"{SIZES[-1]:g} it is {spread(large, _percent)}. Over z the slope falls below 5 % of its greatest at "
+        measured=f"Share of tanh's elements that are saturated: {spread(small, _percent)} for σ_w = {SIZES[0]:g}, "
+        f"{spread(large, _percent)} for σ_w = {SIZES[-1]:g}. Over z the slope falls below 5 % of its greatest at "
         f"|z| = {np.arctanh(sqrt(0.95)):.1f}.",
         verdict=Verdict.STANDS if holds else Verdict.FALLS,
     )
@@ -217,7 +227,7 @@ def _large_claim(stands: Mapping[Key, Stand]) -> Claim:
     for activation in ("sigmoid", "tanh"):
         lost = [stands[activation, size].of(activation) for size in SIZES]
         holds &= all(quartiles(a)[2] < quartiles(b)[0] for a, b in pairwise(lost))
-        shares = [float(np.mean(stands[activation, size].saturated)) for size in SIZES]
+        shares = [float(np.median(stands[activation, size].share)) for size in SIZES]
         said.append(
             f"{activation}: {', '.join(spread(values, _percent) for values in lost)} of the greatest slope are lost, "
             f"{', '.join(map(_percent, shares))} of the elements are saturated"
@@ -235,7 +245,7 @@ def _relu_claim(stands: Mapping[Key, Stand]) -> Claim:
     moved = max(float(np.abs(values - lost[0]).max()) for values in lost)
     return Claim(
         words="ReLU does not saturate, however large the weights.",
-        measured=f"With σ_w = {', '.join(f'{size:g}' for size in SIZES)} ReLU loses "
+        measured=f"With σ_w = {', '.join(f'{size:g}' for size in SIZES)}: ReLU loses "
         f"{', '.join(spread(values, _percent) for values in lost)} of its slope, which is the half of its "
         f"elements that are off (1 − 1/√2 = 29 %). Between sizes no seed moves by more than {measured(moved)}.",
         verdict=Verdict.STANDS if moved < 1e-3 else Verdict.FALLS,
@@ -279,20 +289,23 @@ def _function_chart() -> Chart:
 
 def _lost_chart(stands: Mapping[Key, Stand]) -> Chart:
     shapes: list[Shape] = []
-    sizes = np.array(SIZES)
+    places = np.arange(len(SIZES), dtype=np.float64)
     for style, activation in enumerate(WATCHED):
-        values = np.array([np.sqrt(np.mean(stands[activation, size].slope ** 2, axis=1)) for size in SIZES])
-        low, middle, high = quartiles(values, axis=1)
-        shapes.append(Ribbon("quartiles over the seeds" if style == 0 else "", sizes, low, high, style=style))
-        shapes.append(Line(_called(activation), sizes, middle, style=style, markers=True))
-    shapes.append(Level(0.25, "the most that a sigmoid can have"))
-    large = float(np.median(stands["tanh", SIZES[-1]].saturated))
+        low, middle, high = quartiles(np.array([stands[activation, size].whole for size in SIZES]), axis=1)
+        shapes.append(Ribbon("quartiles over the seeds" if style == 0 else "", places, low, high, style=style))
+        shapes.append(Line(_called(activation), places, middle, style=style, markers=True))
+    shapes.append(Level(0.25, "sigmoid's most"))
+    small, large = (number(float(np.median(stands["tanh", size].whole))) for size in (SIZES[0], SIZES[-1]))
+    shares = {name: float(np.median(stands[name, SIZES[-1]].share)) for name in ("tanh", "sigmoid")}
     return Chart(
-        title=f"Weights ten times Xavier's saturate {large:.0%} of tanh's elements, and none of ReLU's".replace(
-            "%", " %"
+        title=f"Weights ten times Xavier's take tanh's slope from {small} to {large}; ReLU keeps its own",
+        reading=f"All {HIDDEN} hidden layers, before training. With σ_w = {SIZES[-1]:g}, {_percent(shares['tanh'])} of "
+        f"tanh's elements and {_percent(shares['sigmoid'])} of sigmoid's have less than 5 % of the greatest slope.",
+        x=Axis(
+            "σ_w, with a variance of the weights of σ_w² / n_in",
+            scale="layers",
+            names=tuple(f"{size:g}" for size in SIZES),
         ),
-        reading=f"Slope over all {HIDDEN} hidden layers of watched networks, before training.",
-        x=Axis("σ_w, with a variance of the weights of σ_w² / n_in", scale="log"),
         y=Axis("slope φ′(z)", unit="rms", low=0.0),
         shapes=tuple(shapes),
         alt="Line chart. With growing weights the slope of tanh and of sigmoid falls, that of ReLU stays at 0.71.",
@@ -303,7 +316,7 @@ def _lost_chart(stands: Mapping[Key, Stand]) -> Chart:
                     f"{_called(activation)}, σ_w = {size:g}",
                     measured(float(np.median(stand.spread))),
                     measured(float(np.median(stand.slope))),
-                    _percent(float(np.median(stand.saturated))) if np.isfinite(stand.saturated).all() else "–",
+                    _percent(float(np.median(stand.share))) if np.isfinite(stand.saturated).all() else "–",
                     decades(float(np.median(np.log10(stand.slope)))),
                 )
                 for (activation, size), stand in stands.items()
@@ -312,20 +325,21 @@ def _lost_chart(stands: Mapping[Key, Stand]) -> Chart:
     )
 
 
-def _place_chart(runs: Mapping[Key, Run], activation: str) -> Chart:
-    """Histograms of |z| over all hidden layers of the first seed, with φ′ above them."""
+def _place_chart(stands: Mapping[Key, Stand], runs: Mapping[Key, Run], activation: str) -> Chart:
+    """Histograms of |z| over all hidden layers of the first seed, with φ′ above them.
+
+    The share in the title was counted element by element: bins of a factor of two would round it.
+    """
     most = greatest_slope(activation) or float("nan")
     at = np.exp2(np.linspace(-6, 6, 2001))
     shapes: list[Shape] = [Line("", at, slope(activation, at) / most, role="implied")]
-    beyond = {}
+    share = float(np.median(stands[activation, SIZES[-1]].share))
     flat = float(at[np.argmax(slope(activation, at) < 0.05 * most)])
     for style, size in enumerate(SIZES):
-        x, share = _histogram(runs[activation, size])
-        beyond[size] = float(share[x > flat].sum())
-        shapes.append(Line(f"σ_w = {size:g}", x, share, style=style, markers=True))
+        shapes.append(Line(f"σ_w = {size:g}", *_histogram(runs[activation, size]), style=style, markers=True))
     return Chart(
-        title=f"{_called(activation)}: beyond |z| = {flat:.1f} it is flat, and {beyond[SIZES[-1]]:.0%} of all z are "
-        f"there with σ_w = {SIZES[-1]:g}".replace("%", " %"),
+        title=f"{_called(activation)}: beyond |z| = {flat:.1f} it is flat, and {_percent(share)} of all z are "
+        f"there with σ_w = {SIZES[-1]:g}",
         reading="Share of elements in each factor of two of |z|. Dotted: φ′(z) against its greatest value.",
         x=Axis("size of z", scale="log"),
         y=Axis("share of elements, and of the slope", low=0.0),
