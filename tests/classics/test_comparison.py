@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isometry.classics.classic import Verdict
-from isometry.classics.comparison import first_exceeds, is_within, mostly, of_pairs, place_of, scattered
+from isometry.classics.comparison import (
+    chance_of_so_few,
+    first_exceeds,
+    is_within,
+    mostly,
+    of_pairs,
+    place_of,
+    scattered,
+)
 
 SEEDS = np.arange(20.0)
 LISTS = st.lists(st.floats(-5, 5), min_size=1, max_size=9)
@@ -48,3 +56,10 @@ def test_every_seed_has_its_point_and_the_text_where_it_told_something():
     assert shapes[0].y.tolist() == [1, 3]
     assert shapes[2].y.tolist() == [2, 5]
     assert (shapes[3].x.tolist(), shapes[3].y.tolist()) == ([1], [4])
+
+
+def test_chance_of_so_few_is_that_of_fisher():
+    tea = [True, False, False, False], [True, True, True, False]  # 1 of 4 cups against 3 of 4
+    assert chance_of_so_few(*tea) == pytest.approx(17 / 70)
+    assert chance_of_so_few([False] * 20, [True] + [False] * 19) == pytest.approx(0.5)
+    assert chance_of_so_few([False] * 20, [False] * 20) == 1

@@ -43,3 +43,14 @@ def test_shares_of_variance_tell_two_factors_and_their_interplay():
     assert circles_glorot._shares(grid([[0.9, 0.5, 0.5], [0.5, 0.9, 0.5], [0.5, 0.5, 0.9]]))["both together"] > 0.99
     assert circles_glorot._less_claim(grid(rows)).verdict is Verdict.STANDS
     assert circles_glorot._less_claim(grid(rows.T)).verdict is Verdict.FALLS
+
+
+def test_one_failed_seed_in_twenty_is_no_sign_of_steadiness():
+    def verdict(failed: int) -> Verdict:
+        results = grid(np.full((3, 3), 0.99))
+        accuracy = np.where(np.arange(20) < failed, 0.8, 0.99)
+        for name, values in (("N(0, 1)", accuracy), ("Glorot", np.full(20, 0.99)), ("He", np.full(20, 0.99))):
+            results["relu", name] = circles_glorot.Result(values, np.ones((20, 2)), ("first", "last"))
+        return circles_glorot._relu_claim(results).verdict
+
+    assert [verdict(failed) for failed in (0, 1, 4, 5, 20)] == [Verdict.FALLS] * 3 + [Verdict.STANDS] * 2

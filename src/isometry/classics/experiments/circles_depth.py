@@ -173,7 +173,7 @@ def _sigmoid_claim(relu: Course, sigmoid: Course) -> Claim:
     return Claim(
         words="With sigmoid in place of ReLU the network learns much less.",
         measured=f"Accuracy: ReLU {spread(relu.accuracy)}, sigmoid {spread(sigmoid.accuracy)}. Of two networks, one of "
-        f"each kind, ReLU is ahead in {share:.0%} of the pairs.",
+        f"each kind, ReLU is ahead in {100 * share:.0f} % of the pairs.",
         verdict=first_exceeds(relu.accuracy, sigmoid.accuracy),
     )
 
@@ -185,7 +185,7 @@ def _depth_claim(one: Course, three: Course) -> Claim:
     return Claim(
         words="Three sigmoid layers learn less than one.",
         measured=f"Accuracy after {one.epochs} epochs: one layer {spread(one.accuracy)}, "
-        f"three {spread(three.accuracy)}; one is ahead in {share:.0%} of the pairs. "
+        f"three {spread(three.accuracy)}; one is ahead in {100 * share:.0f} % of the pairs. "
         f"Loss after {len(three.whole_losses)} epochs: one layer {spread(one.whole_losses[-1])}, "
         f"three {spread(three.whole_losses[-1])}.",
         verdict=(Verdict.FALLS, Verdict.PARTLY, Verdict.STANDS)[int(less) + int(still_less)],
@@ -255,7 +255,7 @@ def _accuracy_chart(courses: Mapping[Net, Course]) -> Chart:
         title=f"Accuracy: sigmoid {middle[1]}, three layers {middle[2]}; ReLU {middle[0]}, three layers {middle[3]}",
         reading=f"Accuracy after {epochs} epochs. Within a network the seeds stand in rising order.",
         x=Axis("network", scale="layers", names=tuple(groups)),
-        y=Axis("accuracy"),
+        y=Axis("accuracy on the points trained on"),
         shapes=(Level(0.5, "guessing"), *scattered(groups, [net.accuracy for net in courses])),
         alt="Points of every seed for four networks. "
         + "; ".join(f"{words}: median {value}" for words, value in zip(groups, middle, strict=True))

@@ -23,6 +23,7 @@ Numbers = NDArray[np.float64]
 
 TOLD = {"sigmoid": (0.50, 0.652), "tanh": (0.502, 0.994), "relu": (0.503, 0.995)}
 """Accuracy before and after training, as the tutorial tells it of one run of each activation."""
+SAID = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
 BANDS = {"sigmoid": (1e-3, 1e-2), "tanh": (1e-2, 1e-1)}
 """Between which the tutorial reads the S.D. of gradients off its figure."""
 EPOCHS = 100
@@ -110,12 +111,13 @@ def circles_gradients(study: Study) -> Exhibit:
             *(panel for activation, run in runs.items() for panel in _panels(activation, run)),
         ),
         numbers={activation: _numbers(trainings) for activation, trainings in trained.items()},
-        diagnoses={activation: diagnose(run) for activation, run in runs.items()},
+        diagnoses={SAID[activation]: diagnose(run) for activation, run in runs.items()},
         remarks=(
             "The mean of a matrix says little of its size: gradients of both signs cancel, the more the more weights "
             "there are. The output has 5, a hidden matrix 25, the first 10.",
             "A matrix' gradient depends on the layer's inputs as well as on the backward signal; the diagnoses read "
             "that signal itself.",
+            "Accuracy is that of the points trained on, as in the tutorial: it tells of learning, not of generalising.",
             "Each seed has its own points, weights and order of the data.",
         ),
     )
@@ -163,7 +165,7 @@ def _number_claim(activation: str, trainings: Trainings) -> Claim:
     found = trainings.before, trainings.accuracy
     inside = [is_within(one, values) for one, values in zip(told, found, strict=True)]
     return Claim(
-        words=f"{activation}: accuracy {told[0]:.3g} before training, {told[1]} after 100 epochs.",
+        words=f"{SAID[activation]}: accuracy {told[0]:.3g} before training, {told[1]} after 100 epochs.",
         measured=f"Median and quartiles: {spread(found[0], _exact)} before, {spread(found[1], _exact)} after. "
         f"The text's values lie {place_of(told[0], found[0])} and {place_of(told[1], found[1])}.",
         verdict=(Verdict.FALLS, Verdict.PARTLY, Verdict.STANDS)[sum(inside)],
@@ -190,9 +192,9 @@ def _band_claim(activation: str, trainings: Trainings) -> Claim:
     layers = trainings.many.layers
     said = ", ".join(f"{name} {number(float(f'{one:.2g}'))}" for name, one in zip(layers, middle, strict=True))
     return Claim(
-        words=f"{activation}: the S.D. of the gradients lies between {low:g} and {high:g}.",
+        words=f"{SAID[activation]}: the S.D. of the gradients lies between {low:g} and {high:g}.",
         measured=f"Typically {said}. {int(inside.sum())} of {len(layers)} layers lie there, "
-        f"and {share:.0%} of all values.",
+        f"and {100 * share:.0f} % of all values.",
         verdict=Verdict.STANDS if inside.all() else Verdict.PARTLY if 2 * inside.sum() > len(layers) else Verdict.FALLS,
         expected=Verdict.PARTLY if activation == "sigmoid" else Verdict.STANDS,
     )
@@ -232,10 +234,10 @@ def _fastest_claim(trained: Mapping[str, Trainings]) -> Claim:
     orders = [first_exceeds(halved[other], halved["relu"]) for other in ("sigmoid", "tanh")]
     ahead = of_pairs(halved["tanh"], halved["relu"])
     return Claim(
-        words="relu: the loss drops fastest.",
+        words="ReLU: the loss drops fastest.",
         measured=f"It is half of guessing after {spread(halved['relu'])} epochs with ReLU, {spread(halved['tanh'])} "
         f"with tanh; never with sigmoid in {never['sigmoid']} of {len(halved['sigmoid'])} seeds. ReLU is ahead of tanh "
-        f"in {ahead:.0%} of the pairs.",
+        f"in {100 * ahead:.0f} % of the pairs.",
         verdict=max(orders, key=_weakness),
         expected=Verdict.FALLS,
     )
@@ -262,9 +264,13 @@ def _profile_chart(trained: Mapping[str, Trainings]) -> Chart:
     shapes: list[Shape] = []
     for style, (activation, trainings) in enumerate(trained.items()):
         low, middle, high = quartiles(np.where(trainings.std > 0, trainings.std, np.nan))
-        shapes += [Ribbon("", at, low, high, style=style), Line(activation, at, middle, style=style, markers=True)]
+        shapes += [
+            Ribbon("", at, low, high, style=style),
+            Line(SAID[activation], at, middle, style=style, markers=True),
+        ]
     said = ", ".join(
-        f"{activation} {decades(float(np.nanmedian(trainings.to_first)))}" for activation, trainings in trained.items()
+        f"{SAID[activation]} {decades(float(np.nanmedian(trainings.to_first)))}"
+        for activation, trainings in trained.items()
     )
     return Chart(
         title=f"Decades that the gradient gains or loses from output to input: {said}",
@@ -277,7 +283,7 @@ def _profile_chart(trained: Mapping[str, Trainings]) -> Chart:
         table=Table(
             ("activation", *layers),
             tuple(
-                (activation, *(number(float(v)) for v in np.median(trainings.std, axis=0)))
+                (SAID[activation], *(number(float(v)) for v in np.median(trainings.std, axis=0)))
                 for activation, trainings in trained.items()
             ),
         ),
@@ -288,15 +294,15 @@ def _accuracy_chart(trained: Mapping[str, Trainings]) -> Chart:
     groups: dict[str, Numbers] = {}
     told: list[float] = []
     for activation, trainings in trained.items():
-        groups[f"{activation} before"] = trainings.before
-        groups[f"{activation} after"] = trainings.accuracy
+        groups[f"{SAID[activation]} before"] = trainings.before
+        groups[f"{SAID[activation]} after"] = trainings.accuracy
         told += TOLD[activation]
-    said = ", ".join(f"{activation} {np.median(one.accuracy):.2f}" for activation, one in trained.items())
+    said = ", ".join(f"{SAID[activation]} {np.median(one.accuracy):.2f}" for activation, one in trained.items())
     return Chart(
         title=f"Accuracy from about 0.5 to: {said}",
         reading="Within a column the seeds stand in rising order.",
         x=Axis("network", scale="layers", names=tuple(groups)),
-        y=Axis("accuracy"),
+        y=Axis("accuracy on the points trained on"),
         shapes=(Level(0.5, "guessing"), *scattered(groups, told)),
         alt=f"Points of every seed before and after training. Medians after it: {said}.",
         table=Table(
@@ -312,4 +318,4 @@ def _accuracy_chart(trained: Mapping[str, Trainings]) -> Chart:
 def _panels(activation: str, run: Run) -> list[Chart]:
     """The pictures of the report, with the activation in front of what they say."""
     charts = [plot(run) for name in PANELS for plot in plots() if plot.name == name]
-    return [replace(chart, title=f"{activation}: {chart.title[:1].lower()}{chart.title[1:]}") for chart in charts]
+    return [replace(chart, title=f"{SAID[activation]}: {chart.title[:1].lower()}{chart.title[1:]}") for chart in charts]

@@ -23,6 +23,7 @@ Numbers = NDArray[np.float64]
 
 TOLD = {"sigmoid": (0.665, 0.588), "tanh": (0.0129, 0.993), "relu": (0.0169, 0.994)}
 """Loss and accuracy that the tutorial tells of one run of each activation."""
+SAID = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
 EPOCHS = 100
 EARLY = 10
 """Epochs in which the tutorial sees the means of the sigmoid network move."""
@@ -69,10 +70,11 @@ def circles_weights(study: Study) -> Exhibit:
             *(panel for activation, run in runs.items() for panel in _panels(activation, run)),
         ),
         numbers={activation: _numbers(many) for activation, many in trained.items()},
-        diagnoses={activation: diagnose(run) for activation, run in runs.items()},
+        diagnoses={SAID[activation]: diagnose(run) for activation, run in runs.items()},
         remarks=(
             "A step's picture shows the weights before it: the first is the state before training, the last that "
             "before the last epoch.",
+            "Accuracy is that of the points trained on, as in the tutorial: it tells of learning, not of generalising.",
             "Each seed has its own points, weights and order of the data.",
         ),
     )
@@ -113,7 +115,7 @@ def _number_claim(activation: str, many: "TrainedMany") -> Claim:
     last = many.losses[:, -1]
     inside = is_within(loss, last), is_within(accuracy, many.metrics)
     return Claim(
-        words=f"{activation}: loss {loss}, accuracy {accuracy} after 100 epochs.",
+        words=f"{SAID[activation]}: loss {loss}, accuracy {accuracy} after 100 epochs.",
         measured=f"Median and quartiles: loss of the last epoch {spread(last)}, "
         f"accuracy {spread(many.metrics, _exact)}. "
         f"The text's loss lies {place_of(loss, last)}, its accuracy {place_of(accuracy, many.metrics)}.",
@@ -155,7 +157,7 @@ def _first_layer_claim(many: "TrainedMany") -> Claim:
     grown = np.median(_growth(many), axis=0) - 1
     first = int((_growth(many).argmax(axis=1) == 0).sum())
     seeds = len(many.seeds)
-    said = ", ".join(f"{name} {share:+.0%}" for name, share in zip(many.layers, grown, strict=True))
+    said = ", ".join(f"{name} {100 * share:+.0f} %" for name, share in zip(many.layers, grown, strict=True))
     alone = grown[0] > 0 and np.abs(grown[1:]).max() < UNSEEN * grown[0]
     return Claim(
         words="sigmoid: only the first layer's S.D. grows.",
@@ -179,7 +181,7 @@ def _settling_claim(activation: str, many: "TrainedMany") -> Claim:
     most = float(max(np.median(mean, axis=0).max(), np.median(std, axis=0).max()))
     covered = f"{number(float(np.median(mean)))} of its range, the S.D. {number(float(np.median(std)))}"
     return Claim(
-        words=f"{activation}: all layers drift slowly and settle.",
+        words=f"{SAID[activation]}: all layers drift slowly and settle.",
         measured=f"In the last quarter of the epochs a layer's mean covers {covered} (medians over seeds and layers; "
         f"at most {number(most)} in one layer). An even drift would have 0.25.",
         verdict=Verdict.STANDS if most < EVEN else Verdict.FALLS,
@@ -208,8 +210,11 @@ def _growth_chart(trained: Mapping[str, "TrainedMany"]) -> Chart:
     shapes: list[Shape] = [Level(1.0, "as before training")]
     for style, (activation, many) in enumerate(trained.items()):
         low, middle, high = quartiles(_growth(many))
-        shapes += [Ribbon("", at, low, high, style=style), Line(activation, at, middle, style=style, markers=True)]
-    medians = {activation: np.median(_growth(many), axis=0) for activation, many in trained.items()}
+        shapes += [
+            Ribbon("", at, low, high, style=style),
+            Line(SAID[activation], at, middle, style=style, markers=True),
+        ]
+    medians = {SAID[activation]: np.median(_growth(many), axis=0) for activation, many in trained.items()}
     most = {activation: int(values.argmax()) for activation, values in medians.items()}
     said = ", ".join(
         f"{activation} {layers[most[activation]]} ×{values.max():.1f}" for activation, values in medians.items()
@@ -230,20 +235,24 @@ def _growth_chart(trained: Mapping[str, "TrainedMany"]) -> Chart:
 
 
 def _accuracy_chart(trained: Mapping[str, "TrainedMany"]) -> Chart:
-    groups = {activation: many.metrics for activation, many in trained.items()}
+    groups = {SAID[activation]: many.metrics for activation, many in trained.items()}
     said = ", ".join(f"{activation} {np.median(values):.2f}" for activation, values in groups.items())
     return Chart(
         title=f"Accuracy after {next(iter(trained.values())).losses.shape[1]} epochs: {said}",
         reading="Within an activation the seeds stand in rising order.",
         x=Axis("activation", scale="layers", names=tuple(groups)),
-        y=Axis("accuracy"),
-        shapes=(Level(0.5, "guessing"), *scattered(groups, [TOLD[activation][1] for activation in groups])),
+        y=Axis("accuracy on the points trained on"),
+        shapes=(Level(0.5, "guessing"), *scattered(groups, [told for _, told in TOLD.values()])),
         alt=f"Points of every seed for three activations. Medians: {said}.",
         table=Table(
             ("activation", "the text's run", "least", "median", "greatest"),
             tuple(
-                (activation, number(TOLD[activation][1]), *(_exact(float(v)) for v in np.quantile(values, (0, 0.5, 1))))
-                for activation, values in groups.items()
+                (
+                    SAID[activation],
+                    number(told),
+                    *(_exact(float(v)) for v in np.quantile(groups[SAID[activation]], (0, 0.5, 1))),
+                )
+                for activation, (_, told) in TOLD.items()
             ),
         ),
     )
@@ -252,4 +261,4 @@ def _accuracy_chart(trained: Mapping[str, "TrainedMany"]) -> Chart:
 def _panels(activation: str, run: Run) -> list[Chart]:
     """The pictures of the report, with the activation in front of what they say."""
     charts = [plot(run) for name in PANELS for plot in plots() if plot.name == name]
-    return [replace(chart, title=f"{activation}: {chart.title[:1].lower()}{chart.title[1:]}") for chart in charts]
+    return [replace(chart, title=f"{SAID[activation]}: {chart.title[:1].lower()}{chart.title[1:]}") for chart in charts]
