@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from isometry.classics.classic import Classic, Study, classics
 from isometry.classics.result import Result, keep, kept
 from isometry.errors import IsometryError
 
-__all__ = ["Order", "find_classic", "run_all", "run_one", "write_gallery"]
+__all__ = ["Order", "find_classic", "make_folder", "run_all", "run_one", "write_gallery"]
 
 Say = Callable[[str], None]
 LOOK_EVERY = 1.0
@@ -65,7 +66,7 @@ def run_one(classic: Classic, order: Order, say: Say) -> Result:
     found = None if order.again else kept(classic, study)
     if found is not None:
         return found
-    study.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(study.folder)
     _remove_runs(study.runs)
     started = time.perf_counter()
     with _one_thread():
@@ -74,6 +75,22 @@ def run_one(classic: Classic, order: Order, say: Say) -> Result:
     result = keep(classic, study, exhibit, section=page.section(classic, exhibit), seconds=seconds)
     (study.folder / "report.html").write_text(page.page(result), encoding="utf-8")
     return result
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and those above it.
+
+    Raises:
+        IsometryError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        raise IsometryError(
+            f"{folder} cannot be written ({fault.strerror or fault}). Name another folder with --out."
+        ) from None
 
 
 def run_all(order: Order, say: Say, *, processes: int) -> Iterator[Result]:

@@ -39,7 +39,7 @@ def section(classic: Classic, exhibit: Exhibit) -> str:
 
 
 def _changed(as_expected: bool, expected: str) -> str:
-    return "" if as_expected else f" <b>This differs from before: the claim {safe(expected)} was known.</b>"
+    return "" if as_expected else f" <b>This differs from before, when the verdict was: {safe(expected)}.</b>"
 
 
 def _paragraphs(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from isometry.classics.classic import classics
-from isometry.classics.gallery import Order, find_classic, run_all, run_one, write_gallery
+from isometry.classics.gallery import Order, find_classic, make_folder, run_all, run_one, write_gallery
 from isometry.classics.result import Result
 from isometry.cli.verdict import print_json
 from isometry.errors import IsometryError
@@ -25,7 +25,9 @@ def classic(
         str | None, typer.Argument(metavar="[NAME]", help="The classic to run.", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Run all of them and make one gallery page.")] = False,
-    seeds: Annotated[int, typer.Option(help="How many seeds.", min=2)] = 20,
+    seeds: Annotated[
+        int, typer.Option(help="How many seeds; verdicts are known for 20 and may differ with fewer.", min=2)
+    ] = 20,
     fast: Annotated[bool, typer.Option("--fast", help="As small as the effect allows.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for pages, pictures, numbers and runs.")] = Path(
         "runs/classics"
@@ -84,7 +86,7 @@ def _run_one(name: str, order: Order) -> Result:
 
 def _run_every(order: Order) -> list[Result]:
     total, results, started = len(classics()), [], time.perf_counter()
-    order.out.mkdir(parents=True, exist_ok=True)
+    make_folder(order.out)
     for result in run_all(order, lambda words: None, processes=os.cpu_count() or 1):
         results.append(result)
         took = f"{result.facts['seconds']:.0f} s" if result.is_new else "kept from before"

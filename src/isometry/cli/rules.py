@@ -32,7 +32,8 @@ def rules(
 
 def _chosen(name: str | None) -> list[Rule]:
     known = every_rule()
-    chosen = [rule for rule in known if name is None or name in (rule.code, rule.name, rule.problem)]
+    wanted = name.lower() if name is not None else None
+    chosen = [rule for rule in known if wanted is None or wanted in (rule.code.lower(), rule.name, rule.problem)]
     if not chosen:
         raise IsometryError(
             f"No rule is called {name!r}, by code, name or problem. `isometry rules` lists the {len(known)} there are."

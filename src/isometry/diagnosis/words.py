@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "called", "decades", "opening", "part", "per_layer", "sentence", "share", "span", "times"]
+__all__ = ["because", "called", "decades", "of_its_size", "opening", "per_layer", "sentence", "share", "span", "times"]
 
 
 def decades(amount: float) -> str:
@@ -28,9 +28,13 @@ def share(amount: float) -> str:
     return f"1/{round(10.0**amount / digits) * digits:,.0f}"
 
 
-def part(amount: float) -> str:
-    """``12 %`` for 0.12, ``3e-09`` where percent would show nothing but zeros."""
-    return f"{amount:.2g}" if amount < limits.SMALLEST_PERCENT.value else f"{amount:.1%}"
+def of_its_size(amount: float) -> str:
+    """``12 % of its size`` for 0.12; ``3e-09 of`` it where percent would show zeros alone, ``8 times its size``."""
+    if amount > 1:
+        return f"{amount:.2g} times its size"
+    return (
+        f"{amount:.2g} of its size" if amount < limits.SMALLEST_PERCENT.value else f"{100 * amount:.2g} % of its size"
+    )
 
 
 def times(amount: float) -> str:

@@ -19,8 +19,9 @@ class Experiment:
     build: Callable[[], Any]
     """Gives a fresh, untrained model; random numbers come from the framework's global generator."""
     data: Any
-    """``(inputs, targets)``, a dataset, or batches that can be gone through again and again; or a pair of any two of
-    these, for training and for validation. A function from the seed to ``(inputs, targets)`` draws anew each time."""
+    """``(inputs, targets)``, a dataset with a length, or batches in a list or a loader, that can be gone through again
+    and again; or a pair of any two of these, for training and for validation. A function from the seed to
+    ``(inputs, targets)`` draws anew for each."""
     loss_fn: Callable[[Any, Any], Any]
     """(model's output, targets) → loss, one number."""
     optimizer: Callable[[Any], Any]

@@ -70,6 +70,9 @@ def as_activation(activation: ActivationLike) -> Activation:
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             known = " ".join(sorted(ACTIVATIONS))
+            near = activation.lower().replace("-", "_").replace(" ", "_")
+            if near in ACTIVATIONS:
+                raise IsometryError(f"There is no activation named {activation!r}. Did you mean {near!r}?")
             raise IsometryError(
                 f"There is no activation named {activation!r}. Known are {known}; or pass φ, a NumPy function."
             )
@@ -99,9 +102,10 @@ def _require_elementwise(function: Elementwise, name: str) -> None:
     z = np.linspace(-4.1, 4.3, 24)
     needed = "A function is needed that maps arrays element by element, in NumPy and the same way every time"
     try:
-        whole, parts = function(z), np.concatenate([function(z[:7]), function(z[7:])])
+        whole, *halves = function(z), function(z[:7]), function(z[7:])
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise IsometryError(f"{name} cannot be applied to a NumPy array ({error}). {needed}.") from error
+    parts = np.concatenate([np.atleast_1d(half) for half in halves])
     if whole.shape != z.shape or parts.shape != z.shape or not np.all(np.isfinite(whole)):
         raise IsometryError(f"{name} does not give one finite number for every element. {needed}.")
     if not np.allclose(whole, parts, rtol=1e-9, atol=1e-12):

@@ -40,7 +40,10 @@ def per_layer(name: str, values: PerLayer, layers: int) -> Floats:
     Raises:
         IsometryError: one is negative, or there are not as many as layers.
     """
-    listed = np.asarray(values, dtype=np.float64)
+    listed = np.asarray(values)
+    if listed.dtype.kind not in "iuf":
+        raise IsometryError(f"{name} = {values!r}: a number is needed, or one for each of {layers} layers.")
+    listed = listed.astype(np.float64)
     for value in listed.ravel():
         require_deviation(name, float(value))
     if listed.shape not in ((), (layers,)):

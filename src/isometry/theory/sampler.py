@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import IsometryError
 from isometry.theory.activations import Activation, ActivationLike, as_activation
-from isometry.theory.checks import require_count, require_variance
+from isometry.theory.checks import require_count, require_counts, require_variance
 from isometry.theory.depth import PerLayer, per_layer
 
 __all__ = ["SampledSignals", "Weights", "sample_profile", "sample_signals"]
@@ -109,8 +109,7 @@ def sample_signals(
     weights: Weights = "gaussian",
 ) -> SampledSignals:
     """The same as ``sample_profile``, with the forward signal of the same networks."""
-    sizes = tuple(require_count("width", width) for width in widths)
-    require_count("len(widths)", len(sizes))
+    sizes = require_counts("widths", widths)
     if weights == "orthogonal" and len(set(sizes)) > 1:
         raise IsometryError(
             f"widths from {min(sizes)} to {max(sizes)}: orthogonal weights can be sampled between equal widths only."

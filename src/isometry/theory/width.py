@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isometry.errors import IsometryError
 from isometry.theory import moments
 from isometry.theory.activations import Activation, ActivationLike, as_activation
-from isometry.theory.checks import require_count, require_variance
+from isometry.theory.checks import require_count, require_counts, require_variance
 from isometry.theory.depth import PerLayer, per_layer, signal_profile
 from isometry.theory.gaussian import expectation
 
@@ -77,7 +77,7 @@ def width_correction(
 
     Sources: Hanin & Nica 2018 for ReLU; for other φ the same argument.
     """
-    sizes = [require_count("width", width) for width in widths]
+    sizes = require_counts("widths", widths)
     phi, weights = as_activation(activation), per_layer("sigma_w", sigma_w, len(sizes))
     profile = signal_profile(phi, weights, sigma_b, len(sizes), input_square_mean=input_square_mean)
     noises = [

@@ -129,11 +129,8 @@ def test_validation_data_are_not_trained_on():
     assert sets(points()).validation is None
 
 
-@pytest.mark.parametrize("form", ["dataset", "pairs"])
-def test_a_dataset_is_shuffled_like_its_tensors(form):
-    inputs, targets = points()
-    dataset = torch.utils.data.TensorDataset(inputs, targets)
-    data = dataset if form == "dataset" else [dataset[k] for k in range(len(dataset))]
+def test_a_dataset_is_shuffled_like_its_tensors():
+    data = torch.utils.data.TensorDataset(*points())
     assert np.array_equal(train_many(experiment(data=data), SEEDS).losses, train_many(experiment(), SEEDS).losses)
 
 
@@ -153,7 +150,9 @@ def test_a_generator_is_refused_with_what_to_do():
         yield points()
 
     for training in (lambda data: train_many(data, SEEDS), train):
-        with pytest.raises(IsometryError, match=r"a generator was given.*Put what a generator yields into a list"):
+        with pytest.raises(
+            IsometryError, match=r"a generator was given.*Put the batches that a generator yields into a list"
+        ):
             training(experiment(data=batches()))
 
 
@@ -179,3 +178,23 @@ def test_what_is_logged_after_an_epoch_is_in_the_run(tmp_path: Path):
     assert run is not None
     assert run.history.scalars["accuracy"].steps.tolist() == [3, 7, 11, 15]
     assert run.history.steps.tolist() == [0, 4, 8, 12]
+
+
+def test_a_list_holds_batches_not_samples():
+    seen = []
+
+    def loss_fn(output: Tensor, targets: Tensor) -> Tensor:
+        seen.append(tuple(output.shape))
+        return (output - targets).square().mean()
+
+    batches = [(torch.randn(16, 4), torch.randn(16, 2)) for _ in range(3)]
+    train(
+        Experiment(
+            build=lambda: nn.Linear(4, 2),
+            data=batches,
+            loss_fn=loss_fn,
+            optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+            epochs=2,
+        )
+    )
+    assert seen == [(16, 2)] * 6

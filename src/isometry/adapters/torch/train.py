@@ -238,6 +238,8 @@ def _batches(data: Any, size: int, seeds: list[int]) -> Batches:
         drawn = [data(seed) for seed in seeds]
         inputs, targets = (torch.stack([torch.as_tensor(part) for part in parts]) for parts in zip(*drawn, strict=True))
         return _shuffled(inputs, targets, size, seeds, own=True)
+    if isinstance(data, list):
+        return lambda: _repeated(data, len(seeds))
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         pairs = [data[index] for index in range(len(data))]
         inputs = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
@@ -246,7 +248,7 @@ def _batches(data: Any, size: int, seeds: list[int]) -> Batches:
     if not isinstance(data, Iterable) or isinstance(data, Iterator):
         raise IsometryError(
             f"data: a {type(data).__name__} was given; (inputs, targets), a dataset with a length, or batches that can "
-            "be gone through again and again are needed. Put what a generator yields into a list."
+            "be gone through again and again are needed. Put the batches that a generator yields into a list."
         )
     return lambda: _repeated(data, len(seeds))
 

@@ -156,5 +156,8 @@ def _onset(share: NDArray[np.float64], limit: float) -> int:
 def _consequence(run: Run, blocked: list[int], *, share: float, name: str) -> str:
     if blocked:
         layers = words.span([run.architecture.layers[layer].name for layer in blocked])
-        return f"{layers} pass nothing on: the output no longer depends on the input, and no gradient comes through."
+        passes = "passes" if len(blocked) == 1 else "pass"
+        return (
+            f"{layers} {passes} nothing on: the output no longer depends on the input, and no gradient comes through."
+        )
     return f"{words.called(name)} works with {1 - share:.0%} of its width."

@@ -127,4 +127,4 @@ def _consequence(run: Run, found: Profile, *, total: float, highest: int, lowest
     if np.isnan(ratios).all(axis=0).any():
         return f"{text}."
     early, late = np.nanmedian(ratios, axis=0)
-    return f"{text}. In a step {first} moves by {early:.0e} of its size, {last} by {late:.0e}."
+    return f"{text}. In a step {first} moves by {words.of_its_size(early)}, {last} by {words.of_its_size(late)}."

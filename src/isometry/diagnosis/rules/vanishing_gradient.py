@@ -169,8 +169,8 @@ def _consequence(run: Run, found: Profile, *, total: float, lowest: int, highest
         return f"{words_first}."
     ratio, path = moved
     tail = " (the optimiser divides by the gradient's own size and hides how small it is)" if is_adaptive(run) else ""
-    reach = f"; in {run.history.total_steps:,} steps at most {words.part(path)} of its size" if path < 1 else ""
-    return f"{words_first}. It moves by {ratio:.0e} of its size in a step{reach}{tail}."
+    reach = f"; in {run.history.total_steps:,} steps at most {words.of_its_size(path)}" if path < 1 else ""
+    return f"{words_first}. It moves by {words.of_its_size(ratio)} in a step{reach}{tail}."
 
 
 def _moved(run: Run, layer: int, rows: NDArray[np.int64]) -> tuple[float, float] | None:
