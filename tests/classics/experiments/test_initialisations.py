@@ -41,3 +41,12 @@ def test_networks_with_batch_norm_make_the_claims_fall(tmp_path, monkeypatch):
 def test_a_law_of_another_variance_is_found_out(tmp_path, monkeypatch):
     monkeypatch.setitem(initialising.LAWS, "2/(n_in + n_out), uniform", initialising.standard)
     assert module._mean_claim(module._tapered(fast_study(tmp_path))).verdict is Verdict.FALLS
+
+
+def test_too_small_at_all_depths_but_no_more_so_is_found_out():
+    alike = np.linspace(0.0, 0.01, 8)
+    factors = {np.sqrt(0.5): (0.15 + alike, 0.6 + alike), 1.0: (alike, 0.9 + alike)}
+    slopes = {("relu", depth, factor): lost / (depth - 1) for depth in (8, 15) for factor, (lost, _) in factors.items()}
+    accuracy = {("relu", depth, factor): right for depth in (8, 15) for factor, (_, right) in factors.items()}
+    sweep = module.Sweep({}, slopes, {}, accuracy, {}, {})
+    assert module._too_small_claim(sweep, (8, 15)).verdict is Verdict.PARTLY

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isometry.classics.classic import Claim, Exhibit, Study, Verdict, classic
+from isometry.classics.comparison import mostly_less
 from isometry.classics.spread import quartiles, spread
 from isometry.diagnosis.diagnose import diagnose
 from isometry.diagnosis.finding import Diagnosis
@@ -93,7 +95,7 @@ def initialisations(study: Study) -> Exhibit:
         claims=(
             xavier,
             he,
-            _too_small_claim(sweep, deepest),
+            _too_small_claim(sweep, depths),
             _mean_claim(tapered),
             _tuning_claim(sweep, depths),
             _theory_claim(sweep),
@@ -291,18 +293,36 @@ def _text_claim(sweep: Sweep, name: str, depths: tuple[int, ...]) -> Claim:
     )
 
 
-def _too_small_claim(sweep: Sweep, depth: int) -> Claim:
-    small, he = (depth, sqrt(0.5)), (depth, 1.0)
-    lost, kept = sweep.slopes["relu", *small], sweep.slopes["relu", *he]
-    worse, better = sweep.accuracy["relu", *small], sweep.accuracy["relu", *he]
-    holds = np.quantile(lost, 0.25) > np.quantile(kept, 0.75) and np.quantile(worse, 0.75) < np.quantile(better, 0.25)
+def _too_small_claim(sweep: Sweep, depths: tuple[int, ...]) -> Claim:
+    """Too small, if δ and accuracy are lost at every depth; the more so, if the deeper networks lose more of both.
+
+    A seed draws the same weights with both variances, but for their size, so accuracies are compared seed by seed.
+    Networks of two depths have no weights in common: what they lose is more where quartiles are apart.
+    """
+    said, too_small, lost = [], True, []
+    for depth in depths:
+        small, he = ("relu", depth, sqrt(0.5)), ("relu", depth, 1.0)
+        too_small &= bool(quartiles(sweep.slopes[small])[0] > quartiles(sweep.slopes[he])[2])
+        too_small &= mostly_less(sweep.accuracy[small], sweep.accuracy[he]) is Verdict.STANDS
+        vanished = (sweep.slopes[small] - sweep.slopes[he]) * (depth - 1)
+        lost.append((vanished, sweep.accuracy[he] - sweep.accuracy[small]))
+        said.append(
+            f"{depth} layers: δ loses {spread(sweep.slopes[small], measured)} decades per layer with 1/n_in, "
+            f"{spread(sweep.slopes[he], measured)} with 2/n_in, a difference of {np.median(vanished):.1f} decades in "
+            f"all; the accuracy after training is {spread(sweep.accuracy[small], _percent)} against "
+            f"{spread(sweep.accuracy[he], _percent)}, lower in {(sweep.accuracy[small] < sweep.accuracy[he]).sum()} of "
+            f"{len(vanished)} seeds"
+        )
+    deeper = all(
+        bool(quartiles(more)[0] > quartiles(less)[2])
+        for shallow, deep in pairwise(lost)
+        for less, more in zip(shallow, deep, strict=True)
+    )
     return Claim(
         words="Xavier's variance 1/n_in is too small for ReLU, which sets half of the signal to 0, the more so the "
         "deeper the network.",
-        measured=f"δ loses {spread(lost, measured)} decades per layer with 1/n_in ({np.log10(2) / 2:.3f} expected: "
-        f"half of log10 2), {spread(kept, measured)} with 2/n_in. After training at {depth} layers the accuracy is "
-        f"{spread(worse, _percent)} against {spread(better, _percent)}.",
-        verdict=Verdict.STANDS if holds else Verdict.FALLS,
+        measured=f"{'; '.join(said)}. Expected per layer: {np.log10(2) / 2:.3f}, half of log10 2.",
+        verdict=Verdict.STANDS if too_small and deeper else Verdict.PARTLY if too_small else Verdict.FALLS,
     )
 
 
@@ -337,8 +357,11 @@ def _mean_claim(tapered: Mapping[str, tuple[Numbers, Numbers]]) -> Claim:
 
 
 def _tuning_claim(sweep: Sweep, depths: tuple[int, ...]) -> Claim:
-    """It stands where tuning σ_w by a fifth moves the accuracy by less than a threefold learning rate does."""
-    said, holds = [], []
+    """It stands where a threefold learning rate moves the accuracy by more than σ_w does, both tuned by a fifth and
+    halved or doubled: the text names no ranges, and they decide the order. It stands in part where some networks
+    follow it with σ_w tuned by a fifth.
+    """
+    said, holds, wide = [], [], []
     for name in TEXTS:
         for depth in depths:
             middle = float(np.median(sweep.accuracy[name, depth, 1.0]))
@@ -349,14 +372,19 @@ def _tuning_claim(sweep: Sweep, depths: tuple[int, ...]) -> Claim:
             near, rates = moved(sweep.accuracy, NEAR), moved(sweep.rates, RATES)
             far = moved(sweep.accuracy, (0.5, 2.0))
             holds.append(max(map(abs, near)) < max(map(abs, rates)))
+            wide.append(max(map(abs, far)) < max(map(abs, rates)))
             said.append(
                 f"{_called(name)}, {depth} layers: {_points(near)} points at 0.8 and 1.25 times σ_w, {_points(far)} "
                 f"at half and twice, {_points(rates)} at a third and three times the learning rate"
             )
-    verdict = Verdict.STANDS if all(holds) else Verdict.PARTLY if any(holds) else Verdict.FALLS
+    verdict = Verdict.STANDS if all(holds) and all(wide) else Verdict.PARTLY if any(holds) else Verdict.FALLS
     return Claim(
         words="The numerator is a hyper-parameter that can be tuned, but after more important ones.",
-        measured="Change of the median accuracy. " + "; ".join(said) + ".",
+        measured="Change of the median accuracy. "
+        + "; ".join(said)
+        + f". Between σ_w × 0.8 … 1.25 and a learning rate × 1/3 … 3 it is the rate that matters more in {sum(holds)} "
+        f"of {len(holds)} networks; against half and twice σ_w, in {sum(wide)}. The ranges decide which is the more "
+        "important, and the text names none.",
         verdict=verdict,
         expected=Verdict.PARTLY,
     )
