@@ -11,6 +11,7 @@ from isometry.classics.comparison import (
     first_exceeds,
     is_within,
     mostly,
+    mostly_less,
     of_pairs,
     place_of,
     scattered,
@@ -63,3 +64,12 @@ def test_chance_of_so_few_is_that_of_fisher():
     assert chance_of_so_few(*tea) == pytest.approx(17 / 70)
     assert chance_of_so_few([False] * 20, [True] + [False] * 19) == pytest.approx(0.5)
     assert chance_of_so_few([False] * 20, [False] * 20) == 1
+
+
+def test_pairs_of_one_seed_are_held_against_a_fair_coin():
+    second = np.full(20, 0.5)
+    assert mostly_less(np.where(SEEDS < 15, 0.0, 1.0), second) is Verdict.STANDS  # p = 0.021
+    assert mostly_less(np.where(SEEDS < 14, 0.0, 1.0), second) is Verdict.PARTLY  # p = 0.058
+    assert mostly_less(np.where(SEEDS < 10, 0.0, 1.0), second) is Verdict.FALLS
+    assert mostly_less(np.where(SEEDS < 5, 0.0, 0.5), second) is Verdict.STANDS  # 5 of 5 unequal pairs: p = 0.031
+    assert mostly_less(second, second) is Verdict.FALLS

@@ -12,7 +12,7 @@ from tests.classics.studies import fast_study
 
 @pytest.mark.slow
 def test_the_paper_s_findings_come_out(tmp_path):
-    exhibit = glorot_bengio(fast_study(tmp_path, seeds=4))
+    exhibit = glorot_bengio(fast_study(tmp_path, seeds=5))
     assert exhibit.as_expected
     before = exhibit.numbers["before_training"]["sigmoid, standard"]
     lost = np.log10(np.array(before["delta_rms"])[:, -1] / np.array(before["delta_rms"])[:, 0])
@@ -41,3 +41,29 @@ def test_sigmoid_networks_that_learn_at_once_are_found_out():
     assert module._saturation_claim(learning).verdict is Verdict.FALLS
     assert module._escape_claim({4: learning, 5: learning}).verdict is Verdict.FALLS
     assert module._escape_claim({4: stuck, 5: stuck}).verdict is Verdict.FALLS
+
+
+def test_what_never_happens_cannot_stand():
+    learning = Plateau(losses=np.full((4, 6), 0.5), means=np.full((4, 6, 4), 0.5))
+    stuck = Plateau(losses=np.full((4, 6), 2.3), means=np.full((4, 6, 5), 0.0))
+    assert module._escape_claim({4: learning, 5: stuck}).verdict is Verdict.PARTLY
+
+
+def test_lower_layers_that_are_above_the_middle_in_order_let_the_claim_stand():
+    means = np.tile([0.52, 0.6, 0.7, 0.01], (6, 6, 1))
+    stuck = Plateau(losses=np.full((6, 6), 2.3), means=means)
+    assert module._saturation_claim(stuck).verdict is Verdict.STANDS
+    means[3:, :, 0] = 0.45
+    assert module._saturation_claim(Plateau(stuck.losses, means)).verdict is Verdict.PARTLY
+
+
+def test_laws_that_make_no_difference_are_found_out():
+    alike = np.linspace(0.02, 0.03, 8)
+    less, least = 0.9 * alike, 0.5 * alike
+    kinds = [(activation, law) for activation in module.SYMMETRIC for law in (module.STANDARD, module.NORMALISED)]
+    same = dict(zip(kinds, (alike, alike, alike, alike), strict=True))
+    steady = dict(zip(kinds, (alike, least, alike, less), strict=True))
+    assert module._error_claim(same).verdict is Verdict.FALLS
+    assert module._softsign_claim(same).verdict is Verdict.FALLS
+    assert module._error_claim(steady).verdict is Verdict.STANDS
+    assert module._softsign_claim(steady).verdict is Verdict.STANDS
