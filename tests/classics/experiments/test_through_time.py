@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from isometry.classics.build import through_time as build
@@ -14,7 +15,16 @@ from tests.classics.studies import fast_study
 def test_plain_networks_forget_exponentially_and_gates_last_longer(tmp_path):
     exhibit = through_time(fast_study(tmp_path, seeds=4))
     assert exhibit.as_expected
-    assert not exhibit.diagnoses["RNN, torch's weights"].healthy
+    first = {kind: diagnosis.findings[0].problem for kind, diagnosis in exhibit.diagnoses.items()}
+    assert first["RNN, torch's weights"] == "vanishing_gradient"
+    assert first["RNN, large weights"] == "exploding_gradient"
+
+
+def test_the_same_seed_gives_data_and_weights_of_other_streams():
+    experiment = build.experiment("RNN, large weights", length=5, seed=3)
+    torch.manual_seed(3)
+    assert float(torch.isin(experiment.data[0], torch.randn(16, 5, build.SIZE)).double().mean()) < 0.01
+    assert float(experiment.data[0].std()) == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.slow

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from isometry.errors import IsometryError
 
-__all__ = ["Split", "circles", "digits", "images", "mnist", "random_labels", "split"]
+__all__ = ["DATA", "Split", "circles", "digits", "images", "mnist", "random_labels", "split"]
+
+DATA = 1
+"""Beside a seed: the stream of random numbers from which data are drawn."""
 
 
 class Split(NamedTuple):
@@ -67,10 +70,13 @@ def images(name: str) -> Split:
 
 
 def random_labels(*, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """1,000 rows of 20 uniform numbers with random labels 0 or 1: nothing to learn. shapes (1000, 20) and (1000, 1)"""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.rand(1000, 20, generator=generator)
-    return rows, torch.randint(0, 2, (1000, 1), generator=generator).float()
+    """1,000 rows of 20 uniform numbers with random labels 0 or 1: nothing to learn. shapes (1000, 20) and (1000, 1)
+
+    They come from a stream of their own: torch's would give a network of the same seed weights that repeat the data.
+    """
+    generator = np.random.default_rng([seed, DATA])
+    rows, labels = generator.random((1000, 20)), generator.integers(0, 2, (1000, 1))
+    return torch.tensor(rows, dtype=torch.float32), torch.tensor(labels, dtype=torch.float32)
 
 
 def split(inputs: np.ndarray, targets: np.ndarray, *, seed: int, share: float) -> Split:

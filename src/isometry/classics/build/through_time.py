@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isometry.classics.build.data import DATA
 from isometry.network.experiment import Experiment
 
 __all__ = ["FORGET", "KINDS", "PLAIN", "SIZE", "LastState", "experiment", "gradients", "layer", "rest_rate"]
@@ -50,11 +51,18 @@ def layer(kind: str) -> nn.RNNBase:
 
 
 class LastState(nn.Module):
-    """What a recurrent layer says after the last step."""
+    """What a recurrent layer says after the last step.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: of ``KINDS``.
+        reads: factor of the weights by which it reads its input.
+    """
+
+    def __init__(self, kind: str, *, reads: float = 1.0) -> None:
         super().__init__()
         self.recurrent = layer(kind)
+        with torch.no_grad():
+            dict(self.recurrent.named_parameters())["weight_ih_l0"].mul_(reads)
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Sequences in, states out. shapes (batch, time, size), (batch, size)"""
@@ -63,12 +71,17 @@ class LastState(nn.Module):
 
 
 def experiment(kind: str, *, length: int, seed: int, noise: float = 0.01) -> Experiment:
-    """Reads small noise; the loss is the mean inner product of the last state with fixed random directions."""
-    generator = torch.Generator().manual_seed(seed)
-    sequences = noise * torch.randn(16, length, SIZE, generator=generator)
-    directions = torch.randn(16, SIZE, generator=generator)
+    """Reads noise of size 1 by input weights that make it ``noise``.
+
+    The loss is the mean inner product of the last state with fixed random directions.
+    """
+    generator = np.random.default_rng([seed, DATA])  # torch's stream of this seed gives the weights
+    sequences, directions = (
+        torch.tensor(generator.standard_normal(shape), dtype=torch.float32)
+        for shape in ((16, length, SIZE), (16, SIZE))
+    )
     return Experiment(
-        build=lambda: LastState(kind),
+        build=lambda: LastState(kind, reads=noise),
         data=(sequences, directions),
         loss_fn=lambda state, direction: (state * direction).sum(-1).mean(),
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e-3),

@@ -72,7 +72,10 @@ class Measured:
     place=75,
 )
 def through_time(study: Study) -> Exhibit:
-    """One recurrent layer of 64 units reads 100 steps of noise of size 0.01; the gradient at every step is measured.
+    """One recurrent layer of 64 units reads 100 steps of noise; the gradient at every step is measured.
+
+    The noise has size 1, and the weights by which it is read are a hundredth of torch's: what arrives at the units is
+    noise of size 0.01, so that states stay near 0, and inputs are of ordinary size.
 
     The loss is the mean inner product of the last state with fixed random directions, so the gradient does not depend
     on how large the state is. Plain tanh layers: torch's weights (uniform within ±1 / √n, so of variance 1 / 3n),
@@ -104,7 +107,7 @@ def through_time(study: Study) -> Exhibit:
         },
         diagnoses={kind: _diagnosis(kind, length, study) for kind in (TORCH, LARGE, FORGET_1)},
         remarks=(
-            "Inputs are small on purpose, so that states stay near 0; the diagnosis of a run may say so.",
+            "Input weights are small on purpose, so that states stay near 0.",
             "All is measured before training: what a network learns moves its gates and its eigenvalues.",
             "Rates hold for states near 0. Larger inputs or biases flatten tanh and shut or open gates.",
         ),
@@ -157,7 +160,8 @@ def _orthogonal(quiet: Measured, louder: Measured) -> Claim:
     return Claim(
         words="An orthogonal recurrent matrix keeps the gradient, as long as the units stay in their linear part.",
         measured=f"It changes by {spread(quiet.total, decades)} decades in all (range {ranged(quiet.total, decades)}) "
-        f"with noise of 0.01, by {spread(louder.total, decades)} with noise of {LOUDER:g}, which flattens tanh.",
+        f"with noise of 0.01 at the units, by {spread(louder.total, decades)} with noise of {LOUDER:g}, which "
+        "flattens tanh.",
         verdict=_verdict(abs(float(np.median(quiet.total))) < KEPT),
     )
 
@@ -213,20 +217,20 @@ def _time_chart(results: dict[str, Measured]) -> Chart:
     shapes: list[Shape] = []
     for style, (kind, one) in enumerate(results.items()):
         low, middle, high = quartiles(one.sizes / one.sizes[:, -1:])
-        x = np.arange(len(middle), dtype=np.float64) - len(middle) + 1
-        shapes.append(Ribbon("", x, low, high, style=style))
-        shapes.append(Line(kind, x, middle, style=style))
+        back = np.arange(len(middle), dtype=np.float64)
+        shapes.append(Ribbon("", back, low[::-1], high[::-1], style=style))
+        shapes.append(Line(kind, back, middle[::-1], style=style))
     totals = {kind: decades(float(np.median(one.total))) for kind, one in results.items()}
     length = results[TORCH].sizes.shape[1]
     return Chart(
         title=f"{length} steps back a plain network's gradient has changed by {totals[TORCH]} decades, an orthogonal "
         f"one's by {totals[ORTHOGONAL]}, an LSTM's by {totals[FORGET_0]} or {totals[FORGET_1]}",
-        reading="∂L/∂x at each time step over that at the last one (right), before training: median and quartiles over "
+        reading="∂L/∂x at each time step over that at the last one (left), before training: median and quartiles over "
         "seeds.",
-        x=Axis("time step, counted from the last"),
+        x=Axis("time steps back from the loss"),
         y=Axis("size of the gradient against the last step", unit="rms", scale="log"),
         shapes=tuple(shapes),
-        alt="Line chart on a log scale; all lines are straight. Decades over the whole sequence: "
+        alt="Line chart on a log scale; lines fan out from the last step. Decades over the whole sequence: "
         + "; ".join(f"{kind} {total}" for kind, total in totals.items())
         + ".",
         table=Table(
