@@ -16,7 +16,7 @@ from tests.classics.studies import fast_study
 
 @pytest.mark.slow
 def test_sigmoid_loses_the_gradient_and_one_change_is_enough(tmp_path):
-    exhibit = before_after(fast_study(tmp_path, seeds=4))
+    exhibit = before_after(fast_study(tmp_path))
     assert exhibit.as_expected
     lost = exhibit.numbers["random_labels"]["none"]["decades_lost_per_layer"]
     assert np.median(lost) == pytest.approx(0.632, abs=0.02)  # mean field at σ_w = 1; 0.012 between networks
@@ -50,12 +50,27 @@ def test_critical_weights_act_like_tanh_at_its_critical_point():
 
 
 def test_profiles_read_by_hooks_are_those_of_the_watch(tmp_path):
-    experiment = build.on_random_labels("none", seed=0)
+    experiment = build.on_random_labels("none")
+    inputs, targets = experiment.data(3)
     run = train(experiment, seed=3, run=tmp_path / "run", every=1).run
     generator = torch.Generator().manual_seed(3)
-    chosen = torch.randperm(len(experiment.data[0]), generator=generator)[:32]
+    chosen = torch.randperm(len(inputs), generator=generator)[:32]
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = experiment.build()
-    profile = delta_profile(model, experiment.data[0][chosen], experiment.data[1][chosen], experiment.loss_fn)
+    profile = delta_profile(model, inputs[chosen], targets[chosen], experiment.loss_fn)
     assert np.allclose(run.history[Signal.DELTA, "rms"][0], profile, rtol=1e-4)
+
+
+def test_every_seed_has_data_of_its_own_that_no_weight_repeats():
+    first, second = build.labelled(0), build.labelled(1)
+    assert not torch.equal(first.inputs, second.inputs)
+    assert not torch.equal(first.test_targets, second.test_targets)
+    torch.manual_seed(0)
+    drawn = torch.rand(64 * 20)  # what Glorot's law scales
+    assert float(torch.isin(drawn, first.inputs).double().mean()) < 0.01
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weight = build.network("none", inputs=20, outputs=1)[0].weight.detach().flatten()
+    between = torch.corrcoef(torch.stack([weight, first.inputs.flatten()[: len(weight)]]))[0, 1]
+    assert abs(float(between)) < 4 / len(weight) ** 0.5
