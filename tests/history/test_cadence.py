@@ -164,3 +164,22 @@ def test_long_trainings_are_looked_at_again_and_again():
     cadence = Cadence(budget=0.01)
     recorded = simulate(cadence, 10_000, step=0.001, cost=0.1)
     assert {128, 512, 2048, 8192} <= set(recorded)
+
+
+def test_what_a_recorded_step_takes_longer_than_others_is_counted_as_spent():
+    blind, seeing = Cadence(), Cadence()
+    for number in range(2000):
+        for cadence, hidden in ((blind, 0.0), (seeing, 0.03)):
+            wanted = cadence.wants(number)
+            cadence.paid(number, 0.05 if wanted else 0.0, 0.1 + (hidden if wanted else 0.0), wanted)
+    assert seeing.spent == pytest.approx(0.08 * seeing.recorded)
+    assert seeing.trained == pytest.approx(0.1 * 2000)
+    assert seeing.recorded < blind.recorded
+
+
+def test_an_evaluation_within_a_recorded_step_is_no_cost_of_watching():
+    cadence = Cadence()
+    for number in range(2000):
+        wanted = cadence.wants(number)
+        cadence.paid(number, 0.05 if wanted else 0.0, 100.0 if number in (128, 512) else 0.1, wanted)
+    assert cadence.spent <= 0.05 * cadence.recorded * 1.3

@@ -60,6 +60,9 @@ class Cadence:
         self._cost = 0.0
         self._costs: deque[float] = deque(maxlen=5)
         self._typical_step = 0.0
+        self._plain_step = 0.0
+        self._slower: deque[float] = deque(maxlen=5)
+        self._unseen = 0
         self._last = -1
         self._dense_until = -1
         self._origin = 0
@@ -96,18 +99,22 @@ class Cadence:
 
         Args:
             step: its number.
-            watch_seconds: spent on watching in this step, recorded or not.
-            step_seconds: spent on training in this step, watching left out.
+            watch_seconds: seen to be spent on watching in this step, recorded or not.
+            step_seconds: the rest of the step. In a recorded one it holds what the watch does not see of its own cost
+                too: hooks that slow the framework down, a cache filled with other things. That is told by how much
+                longer it took than the steps between, and counted as spent.
             recorded: whether it was recorded.
         """
         self.spent += watch_seconds
         self.trained += step_seconds
-        if self._typical_step == 0.0:
-            self._typical_step = step_seconds
-        else:  # a step with an evaluation in it counts as three, not as three hundred
-            self._typical_step += (min(step_seconds, 3 * self._typical_step) - self._typical_step) / 16
+        self._typical_step = _followed(self._typical_step, step_seconds)
         if not recorded:
+            self._plain_step = _followed(self._plain_step, step_seconds)
             return
+        unseen = self._unseen_cost(watch_seconds, step_seconds)
+        self.spent += unseen
+        self.trained -= unseen
+        watch_seconds += unseen
         self.recorded += 1
         self._last = step
         if self.recorded == 1:
@@ -115,6 +122,18 @@ class Cadence:
         else:
             self._costs.append(watch_seconds)
         self._cost = median(self._costs) if self._costs else watch_seconds
+
+    def _unseen_cost(self, watch_seconds: float, step_seconds: float) -> float:
+        """Of this recording, and of the first ones, as soon as there are plain steps to compare with. [seconds]
+
+        The median of five, and never more than what was seen, so that an evaluation within the step counts for little.
+        """
+        self._unseen += 1
+        if self._plain_step == 0.0:
+            return 0.0
+        self._slower.append(min(max(step_seconds - self._plain_step, 0.0), watch_seconds))
+        recordings, self._unseen = self._unseen, 0
+        return min(recordings * median(self._slower), self.trained)
 
     def restart(self, step: int) -> None:
         """Something new is trained from this step on: its first steps are recorded as those of a training are."""
@@ -130,6 +149,11 @@ class Cadence:
         """Half the distance at which recordings use up the budget, so that savings are not spent in one burst."""
         income_per_step = self.budget * self._typical_step
         return cost / income_per_step / 2 if income_per_step > 0 else 1.0
+
+
+def _followed(typical: float, seconds: float) -> float:
+    """The typical duration after one more; a step with an evaluation in it counts as three, not as three hundred."""
+    return typical + (min(seconds, 3 * typical) - typical) / 16 if typical > 0 else seconds
 
 
 def _in_skeleton(step: int) -> bool:

@@ -243,6 +243,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
+        if set(map(type, value)) == {int}:  # counts of histograms: thousands in a recorded step
+            return list(value)
         return [plain(entry) for entry in value]
     if isinstance(value, set | frozenset):
         return sorted((plain(entry) for entry in value), key=str)

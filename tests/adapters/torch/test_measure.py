@@ -128,10 +128,20 @@ def test_rest_of_equal_tensors_is_nothing_and_of_zero_or_non_finite_unknown():
         assert all(math.isnan(value) for value in measure.rest(whole, part))
 
 
-def test_magnitudes_are_the_reference_histogram():
-    values = torch.randn(3000, generator=torch.Generator().manual_seed(1)) * 1e-20
-    values[:5] = torch.tensor([0.0, float("nan"), float("inf"), -float("inf"), 1e-42])
+@pytest.mark.parametrize("scale", [1e-320, 1e-20, 1.0, 1e300])
+@pytest.mark.parametrize("strange", [[], [0.0, float("nan"), float("inf"), -float("inf"), 1e-42]])
+@pytest.mark.parametrize("size", [0, 3000])
+def test_magnitudes_are_the_reference_histogram(scale, strange, size):
+    values = torch.randn(size, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale
+    values = torch.cat([values, torch.tensor(strange, dtype=torch.float64)])
     found, expected = measure.magnitudes(values), histogram(values.numpy())
-    assert (found["zeros"], found["nan"], found["inf"]) == (1, 1, 2)
+    assert (found["zeros"], found["nan"], found["inf"]) == (expected.zeros, expected.nan, expected.inf)
     assert found["lowest"] == expected.lowest
     assert found["counts"] == list(expected.counts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_magnitudes_of_every_dtype_are_those_of_its_values(dtype):
+    values = (torch.randn(200, 5, generator=torch.Generator().manual_seed(1)) * 1e-4).to(dtype).T
+    found, expected = measure.magnitudes(values), histogram(values.double().numpy())
+    assert (found["lowest"], found["counts"]) == (expected.lowest, list(expected.counts))

@@ -244,24 +244,32 @@ LARGEST_SAMPLE = 2**14
 """Elements of a tensor that go into a histogram; of larger ones every n-th does."""
 
 
+EXPONENT_AT, EXPONENT_BIAS, NOT_FINITE = 52, 1023, 2047
+"""Where the exponent of an IEEE double begins, what is added to it, and the one of NaN and infinities."""
+
+
 def magnitudes(tensor: Tensor) -> dict[str, Any]:
     """Histogram of log2 |x|: bin i counts 2^(lowest+i) ≤ |x| < 2^(lowest+i+1); zeros, NaN and Inf apart."""
     values = tensor.detach().reshape(-1)
-    stride = -(-values.numel() // LARGEST_SAMPLE)
-    values = values[::stride]
-    wide = values.to(torch.float32 if values.device.type == "mps" else torch.float64)
-    finite = torch.isfinite(wide)
-    exponents = torch.frexp(wide[finite & (wide != 0)])[1].cpu()
-    lowest = int(exponents.min()) - 1 if len(exponents) else 0
-    counts = torch.bincount(exponents - 1 - lowest).tolist() if len(exponents) else []
-    nan = int(torch.isnan(wide).sum())
-    infinite = len(wide) - int(finite.sum()) - nan
+    stride = max(-(-values.numel() // LARGEST_SAMPLE), 1)
+    sample = values[::stride].cpu().double().numpy()
+    by_exponent = np.bincount((sample.view(np.int64) >> EXPONENT_AT) & NOT_FINITE, minlength=NOT_FINITE + 1)
+    zeros = len(sample) - int(np.count_nonzero(sample))
+    nan = int(np.isnan(sample).sum()) if by_exponent[NOT_FINITE] else 0
+    subnormal = int(by_exponent[0]) - zeros
+    if subnormal:  # of double precision itself: they have no exponent of their own
+        exponents = np.frexp(sample[(sample != 0) & np.isfinite(sample)])[1] - 1
+        lowest, counts = int(exponents.min()), np.bincount(exponents - exponents.min())
+    else:
+        filled = np.flatnonzero(by_exponent[1:NOT_FINITE]) + 1
+        lowest = int(filled[0]) - EXPONENT_BIAS if len(filled) else 0
+        counts = by_exponent[filled[0] : filled[-1] + 1] if len(filled) else filled
     return {
         "lowest": lowest,
-        "counts": counts,
-        "zeros": len(wide) - len(exponents) - nan - infinite,
+        "counts": counts.tolist(),
+        "zeros": zeros,
         "nan": nan,
-        "inf": infinite,
+        "inf": int(by_exponent[NOT_FINITE]) - nan,
         "stride": stride,
     }
 
