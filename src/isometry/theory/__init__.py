@@ -6,7 +6,8 @@ those of infinitely wide networks; ``sample_profile`` draws finite ones.
 
 Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield``, ``correlation``
 and ``criticality`` have the maps; ``depth``, ``width`` and ``sampler`` follow them through layers; ``initialisation``,
-``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them.
+``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them. ``explain`` applies all of
+it to the layers of a network, with ``explanation`` for the numbers and ``sentences`` for the words.
 """
 
 from isometry.theory.activations import ACTIVATIONS, Activation, as_activation
@@ -28,6 +29,7 @@ from isometry.theory.criticality import (
     phase,
 )
 from isometry.theory.depth import SignalProfile, signal_profile
+from isometry.theory.explain import Explanation, HiddenLayer, explain, steady_critical_point
 from isometry.theory.gaussian import bivariate_expectation, expectation
 from isometry.theory.initialisation import (
     critical_std,
@@ -63,6 +65,8 @@ __all__ = [
     "CriticalPoint",
     "DepthScale",
     "DoublyCriticalPoint",
+    "Explanation",
+    "HiddenLayer",
     "NormalisedResidual",
     "Phase",
     "SampledSignals",
@@ -85,6 +89,7 @@ __all__ = [
     "depth_scale",
     "doubly_critical_point",
     "expectation",
+    "explain",
     "find_kinks",
     "fixed_point",
     "fixup_scale",
@@ -112,6 +117,7 @@ __all__ = [
     "sample_signals",
     "sigma_w_of",
     "signal_profile",
+    "steady_critical_point",
     "torch_default_std",
     "truncated_std",
     "uniform_bound",
