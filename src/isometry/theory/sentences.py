@@ -35,9 +35,10 @@ def _of_weights(found: Explanation) -> Iterator[str]:
     if found.phase != Phase.CRITICAL:
         yield _critical(found)
     if found.phase != Phase.CRITICAL and 0 < found.trainable_depth < math.inf:
+        lasts = _digits(found.depth_scales.correlation)
         yield (
-            f"The likeness of two inputs lasts ξ_c = {_digits(found.depth_scales.correlation)} layers; networks train to "
-            f"about six times that depth, {_layers(found.trainable_depth)}, and this one has {found.depth}."
+            f"The likeness of two inputs lasts ξ_c = {lasts} layers; networks train to about six times that depth, "
+            f"{_layers(found.trainable_depth)}, and this one has {found.depth}."
         )
     if found.drift > DRIFTING:
         yield (
@@ -102,7 +103,9 @@ def _digits(value: float) -> str:
     """``0``, ``0.059``, ``0.61``, ``1.07``, ``45.6``, ``1200``."""
     if value == 0 or 1000 <= value < 1e6:
         return f"{value:.0f}"
-    return f"{value:.2g}" if value < 0.1 or value >= 1e6 else f"{value:.2f}" if value < 10 else f"{value:.3g}"
+    if 0.1 <= value < 10:
+        return f"{value:.2f}"
+    return f"{value:.3g}" if 10 <= value < 1000 else f"{value:.2g}"
 
 
 def _sigma(value: float) -> str:
