@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from isometry.api import diagnose, load, report, watch
+from isometry.api import check, diagnose, load, predict, report, watch
+from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.errors import CannotEdit, IsometryError, NotRecorded, UnsupportedModel
 from isometry.history.run import Run
+from isometry.network.experiment import Experiment
 from isometry.network.signals import Signal
 
 if TYPE_CHECKING:
@@ -15,17 +17,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotEdit",
+    "Check",
     "Diagnosis",
+    "Experiment",
     "Finding",
     "IsometryError",
     "NotRecorded",
+    "Prediction",
     "Run",
     "Severity",
     "Signal",
     "UnsupportedModel",
     "__version__",
+    "check",
     "diagnose",
     "load",
+    "predict",
     "report",
     "theory",
     "watch",

@@ -1,17 +1,36 @@
 """The verbs: each finds the room that does the work and hands over."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-from isometry.adapters.framework import Watch, adapter_of
+import numpy as np
+
+from isometry.adapters.framework import Inspector, Watch, adapter_of, loaded_adapter
+from isometry.diagnosis import judge
+from isometry.diagnosis.alternatives import alternatives
+from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.diagnose import diagnose as diagnose_run
 from isometry.diagnosis.finding import Diagnosis
+from isometry.errors import IsometryError
+from isometry.history.history import Floats
+from isometry.history.inspection import Drawn, Inspection
 from isometry.history.run import Run
 from isometry.history.store import open_run
+from isometry.network.experiment import Experiment
 from isometry.report.report import report as write_report
 
-__all__ = ["diagnose", "load", "report", "watch"]
+__all__ = ["check", "diagnose", "load", "predict", "report", "watch"]
+
+NETS = 20
+"""Networks that a prediction is drawn from …"""
+NETS_CHANGED = 5
+"""… and those that a change is tried on."""
+FOR_BAND, FOR_CHANGES = 0.5, 0.9
+"""Shares of the time after which the networks as they are, and those with changes, are to be drawn."""
 
 
 def watch(
@@ -45,6 +64,103 @@ def watch(
     return adapter_of(model).watch(model, optimizer, run=run, budget=budget, every=every, signals=signals)
 
 
+def check(
+    model: Any,
+    batch: Any = None,
+    loss_fn: Any = None,
+    *,
+    nets: int | None = None,
+    seconds: float = 4.0,
+    seed: int = 0,
+) -> Check:
+    """Say before the first step what the signals of a network do, what they should do, and what would change them.
+
+    One forward and backward pass is measured, and the same in networks whose weights are drawn from the same law::
+
+        print(isometry.check(model, (inputs, targets), torch.nn.functional.cross_entropy))
+
+    Everything happens in a copy; the model, and the framework's random numbers, stay as they are.
+
+    Args:
+        model: a model as it is before training, or an ``Experiment``, which needs nothing else.
+        batch: one batch of training data: ``(inputs, targets)``, the inputs alone, or a dict taken by name.
+        loss_fn: (model's output, targets) → one number. Without it the loss is taken from an output that has one, and
+            else a random direction is sent back.
+        nets: how many networks to draw; as many as time allows up to 20 if None.
+        seconds: time to take beyond that of the measured pass; a large network takes longer, for three are drawn at
+            least.
+        seed: same seed, same networks.
+
+    Raises:
+        UnsupportedModel: no adapter knows the model's class, it cannot be copied, or its forward pass fails.
+        IsometryError: the batch or the loss is not what is needed.
+    """
+    return _checked(_inspector(model, batch, loss_fn, seed), nets, seconds)
+
+
+def check_captured(captured: Any, *, nets: int | None = None, seconds: float = 4.0, seed: int = 0) -> Check:
+    """``check`` of the first training step that an adapter's ``capturing`` came upon in somebody's script."""
+    return _checked(loaded_adapter().inspect_captured(captured, seed=seed), nets, seconds)
+
+
+def predict(
+    model: Any, batch: Any = None, *, nets: int | None = None, seconds: float = 4.0, seed: int = 0
+) -> Prediction:
+    """Say what the signals of a network of this architecture, with weights of this law, should do before training.
+
+    Args:
+        model: as for ``check``; so are ``batch``, ``nets``, ``seconds`` and ``seed``.
+        batch: the inputs decide how large the first signal is.
+        nets: how many networks to draw.
+        seconds: time to take.
+        seed: same seed, same networks.
+    """
+    inspector = _inspector(model, batch, None, seed)
+    run = inspector.measure()
+    return judge.predict(_inspection(inspector, run, inspector.draw(nets or NETS, seconds=_unless(nets, seconds))))
+
+
+def _inspector(model: Any, batch: Any, loss_fn: Any, seed: int) -> Inspector:
+    if isinstance(model, Experiment):
+        return loaded_adapter().inspect_experiment(model, seed=seed)
+    if batch is None:
+        raise IsometryError(
+            "batch: none was given; one batch of training data is needed: check(model, (inputs, targets), loss_fn)."
+        )
+    return adapter_of(model).inspect(model, batch, loss_fn, seed=seed)
+
+
+def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
+    started = perf_counter()
+    run = inspector.measure()
+    started += (measuring := perf_counter() - started)
+    drawn = inspector.draw(nets or NETS, seconds=_unless(nets, FOR_BAND * seconds))
+    as_it_is = judge.counterfactual(judge.AS_IT_IS, (), drawn, run.architecture)
+    inspection = _inspection(inspector, run, drawn)
+    told = [as_it_is]
+    for name, edits in alternatives(run.architecture, _typical(inspection.sigma_b)):
+        left = FOR_CHANGES * seconds - (perf_counter() - started)
+        if nets is None and left < 2 * measuring:
+            break
+        changed = inspector.draw(min(nets or NETS_CHANGED, NETS_CHANGED), edits=edits, seconds=left, fewest=2)
+        told.append(judge.counterfactual(name, edits, changed, run.architecture))
+    return judge.check(replace(inspection, jacobian=inspector.jacobian()), told)
+
+
+def _inspection(inspector: Inspector, run: Run, drawn: Drawn) -> Inspection:
+    sigma_w, sigma_b, laws = inspector.scales()
+    return Inspection(run, inspector.as_it_is(), drawn, sigma_w, sigma_b, laws, notes=inspector.notes)
+
+
+def _unless(nets: int | None, seconds: float) -> float:
+    """The time for drawing; as long as it takes where the user has said how many."""
+    return seconds if nets is None else math.inf
+
+
+def _typical(sigmas: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(sigmas)))) if len(sigmas) else 0.0
+
+
 def load(path: str | Path) -> Run:
     """Open a run that was recorded earlier. No framework is needed for it.
 
@@ -64,11 +180,11 @@ def diagnose(run: Run | str | Path, *, only: Sequence[str] | None = None) -> Dia
     return diagnose_run(load(run) if isinstance(run, str | Path) else run, only=only)
 
 
-def report(thing: Run | Diagnosis | str | Path, path: str | Path) -> Path:
-    """Write a run or its diagnosis to a file; the suffix decides the form: .html .json .md .png .pdf.
+def report(thing: Run | Diagnosis | Check | Prediction | str | Path, path: str | Path) -> Path:
+    """Write a run, its diagnosis, a check or a prediction to a file; the suffix decides the form: .html .json .md .png .pdf.
 
     Args:
-        thing: a diagnosis, a run, or the folder of one.
+        thing: what ``diagnose``, ``check`` or ``predict`` gave; a run, or the folder of one.
         path: the file to write.
     """
     return write_report(load(thing) if isinstance(thing, str | Path) else thing, Path(path))

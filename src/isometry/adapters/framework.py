@@ -4,15 +4,30 @@ It stands here and not in ``network``, because a watch hands out a ``Run``, and 
 """
 
 import importlib
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
 from isometry.errors import UnsupportedModel
+from isometry.history.history import Floats
+from isometry.history.inspection import Drawn, JacobianFacts
 from isometry.history.run import Run
+from isometry.network.edits import Edit
+from isometry.network.experiment import Experiment
 
-__all__ = ["FRAMEWORKS", "Framework", "Watch", "adapter_of", "load_adapter"]
+__all__ = [
+    "FRAMEWORKS",
+    "Capture",
+    "Framework",
+    "Inspector",
+    "Watch",
+    "adapter_of",
+    "load_adapter",
+    "loaded_adapter",
+]
 
 FRAMEWORKS = ("torch",)
 """Root modules of the frameworks that have an adapter; the folder beside this file bears the same name."""
@@ -46,8 +61,59 @@ class Watch(Protocol):
     ) -> None: ...
 
 
+class Capture(Protocol):
+    """A training that is followed until its first step. It leaves the script there, as ``sys.exit()`` does."""
+
+    @property
+    def captured(self) -> Any:
+        """What ``api.check_captured`` takes; None if there was no step."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing could be captured although there was a step."""
+
+    @property
+    def is_reached(self) -> bool:
+        """The script is not needed any more, with or without success."""
+
+    def close(self, ending: str = "finished") -> None:
+        """Take every hook off."""
+
+
+class Inspector(Protocol):
+    """A copy of a model before its first step, with one batch."""
+
+    def measure(self) -> Run:
+        """One forward and backward pass of the network as it is."""
+
+    def as_it_is(self) -> Drawn:
+        """The sizes of its signals, on the samples that ``draw`` uses; after ``measure``."""
+
+    def draw(self, nets: int, *, edits: Sequence[Edit] = (), seconds: float = math.inf, fewest: int = 3) -> Drawn:
+        """The same pass in networks whose weights are drawn anew; after ``measure``."""
+
+    def jacobian(self) -> JacobianFacts:
+        """How small changes of the input come out."""
+
+    def scales(self) -> tuple[Floats, Floats, tuple[str, ...]]:
+        """σ_w, σ_b and the law of the weights of each layer."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a prediction does not cover."""
+
+
 class Framework(Protocol):
     """The module of one adapter."""
+
+    def inspect(self, model: Any, batch: Any, loss_fn: Any = None, *, seed: int = 0) -> Inspector:
+        """An inspector of a model and a batch of training data."""
+
+    def inspect_captured(self, captured: Any, *, seed: int = 0) -> Inspector:
+        """An inspector of what ``capturing`` came upon."""
+
+    def inspect_experiment(self, experiment: Experiment, *, seed: int = 0) -> Inspector:
+        """An inspector of the first step of an experiment."""
 
     def watch(
         self,
@@ -72,10 +138,21 @@ class Framework(Protocol):
     ) -> Watch:
         """Watch whatever model this process trains."""
 
+    def capturing(self) -> Capture:
+        """Follow this process until the first training step of any model in it."""
+
 
 def load_adapter(framework: str) -> Framework:
     """The adapter of a framework by the name of its root module. It imports that framework."""
     return cast(Framework, importlib.import_module(f"isometry.adapters.{framework}"))
+
+
+def loaded_adapter() -> Framework:
+    """The adapter of the framework that this process has imported; that of the first one if none was.
+
+    An experiment's functions do not say what they are made for, but they have imported it.
+    """
+    return load_adapter(next((name for name in FRAMEWORKS if name in sys.modules), FRAMEWORKS[0]))
 
 
 def adapter_of(model: object) -> Framework:

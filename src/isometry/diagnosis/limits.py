@@ -86,6 +86,9 @@ FLAT = Limit(0.30103, "decades a layer", "words only: saturated where z takes mo
 CLIMB_SLOWS = Limit(1.8, "decades", f"{TWINS}: later steps, at most 1.7 and at least 1.9")
 CLIMB_HARMS = Limit(4.0, "decades", "a relative update of 1e-3 at the output is 10 at the input")
 
+FEWEST_DRAWN = Limit(8, "networks", "fewer tell too little of the tails of Student's law")
+CHANCE = Limit(0.01, "probability", "that any layer of a healthy network is told to depart from its law of weights")
+
 FEWEST_TIMES = Limit(8, "time steps", "shorter sequences have no long past to lose")
 TIME_FALL_SLOWS = Limit(3.0, "decades", "the past counts a thousandth; networks that learn nevertheless have a note")
 TIME_FALL_HARMS = Limit(6.0, "decades", "the past is float32 rounding beside the last step")
@@ -218,3 +221,12 @@ TARGET_HUGE = Limit(1000.0, "rms", "benchmarks/input_scale.py, 2026-11")
 TARGET_SMALL = Limit(0.01, "rms", "benchmarks/input_scale.py, 2026-11")
 TARGET_SHIFTED = Limit(10.0, "standard deviations", "benchmarks/input_scale.py, 2026-11")
 TARGET_SHIFT_COUNTS = Limit(3.0, "rms", "a mean of ordinary size does no harm however small the spread about it")
+
+
+# One layer against the others of its kind.
+
+FALSE_BLAME = Limit(0.05, "share of healthy networks", "chance that any part of any layer of one is called out of line")
+BLAME_MATTERS = Limit(0.02, "decades", "5 %: less is lost in the noise of a layer of 500 units")
+FEWEST_ALIKE = Limit(5, "layers", "of four or fewer, one odd one does not leave a majority that agrees")
+FEW_ALIKE = Limit(3.0, "layers", "benchmarks/fault_injection.py, 2026-11: median absolute deviation of a few values")
+CHANGE_POINT = Limit(3.0, "times ln(places)", "Yao 1988 asks for more than 2 per cut; BIC of a mean and a place")

@@ -1,6 +1,20 @@
-"""How PyTorch is read: ``describe`` a model, ``watch`` its training, or watch whatever a process trains."""
+"""How PyTorch is read: ``describe`` a model, ``watch`` its training, or watch whatever a process trains.
 
+``inspect`` and its kin look at a model before its first step.
+"""
+
+from isometry.adapters.torch.batch import inspect, inspect_captured, inspect_experiment
+from isometry.adapters.torch.capture import capturing
 from isometry.adapters.torch.describe import describe
 from isometry.adapters.torch.watch import TorchWatch, watch, watch_process
 
-__all__ = ["TorchWatch", "describe", "watch", "watch_process"]
+__all__ = [
+    "TorchWatch",
+    "capturing",
+    "describe",
+    "inspect",
+    "inspect_captured",
+    "inspect_experiment",
+    "watch",
+    "watch_process",
+]

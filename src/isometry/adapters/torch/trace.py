@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from isometry.adapters.torch import measure
+from isometry.adapters.torch.alteration import Alteration
 from isometry.adapters.torch.ancestry import Ancestry
 from isometry.adapters.torch.nonlinearity import INSENSITIVE, Nonlinearity, nonlinearity_of_module, recognise
 from isometry.adapters.torch.sites import MATRIX_OPERATIONS, NORM_OPERATIONS, Site, Sites
@@ -84,6 +85,8 @@ class Tracer(TorchFunctionMode):
         super().__init__()
         self.sites = sites
         self.sink: Sink | None = None
+        self.alteration: Alteration | None = None
+        """Changes to try on the way; never while somebody's training is watched."""
         self.seconds = 0.0
         """What following has cost so far, the user's operations left out."""
         self.recomputing = False
@@ -212,11 +215,20 @@ class Tracer(TorchFunctionMode):
         self.seconds += perf_counter() - started
         if prepared is None:
             return func(*args, **kwargs)
-        result = func(*prepared.args, **kwargs)
+        result = self._computed(func, prepared)
         started = perf_counter()
         self._guarded(lambda: self._after(prepared, result))
         self.seconds += perf_counter() - started
         return result
+
+    def _computed(self, func: Callable[..., Any], operation: "_Operation") -> Any:
+        """What the user's operation gives; under an alteration, what it would give."""
+        if self.alteration is not None and operation.nonlinearity is not None:
+            origin = operation.origins[0]
+            if not origin.activated and origin.site is not None and self.alteration.concerns(origin.site):
+                with _undisturbed():
+                    return self.alteration.activation(origin.site, func, operation.args, operation.kwargs)
+        return func(*operation.args, **operation.kwargs)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """A fault of ours never reaches the user's forward pass."""
@@ -352,6 +364,8 @@ class Tracer(TorchFunctionMode):
         if not data or self.recomputing:
             return
         tensor, origin = data[0]
+        if self.alteration is not None:
+            self.alteration.reads(site, tensor)
         whole = self._norm_inputs.get(site)
         if whole is not None and whole is not tensor:  # a norm written by hand: its own operations come first
             tensor, origin = whole, self._origin(whole)

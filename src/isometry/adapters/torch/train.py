@@ -20,7 +20,7 @@ from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.experiment import Experiment
 
-__all__ = ["Trained", "TrainedMany", "train", "train_many"]
+__all__ = ["Trained", "TrainedMany", "first_batch", "train", "train_many"]
 
 Floats = NDArray[np.float64]
 
@@ -108,6 +108,13 @@ def train(
         model.eval()
         metric = experiment.metric(model) if experiment.metric is not None else None
     return Trained(model, losses, metric, open_watch.run if open_watch is not None else None)
+
+
+def first_batch(experiment: Experiment, seed: int) -> tuple[Any, Any]:
+    """Inputs and targets of the first step of a training from ``seed``."""
+    for inputs, targets in _batches(sets(experiment.data).training, experiment.batch_size, [seed])():
+        return inputs[0], targets[0]
+    raise IsometryError("data: there is no batch in it; at least one is needed.")
 
 
 def train_many(
