@@ -1,4 +1,4 @@
-"""Runs a training script that knows nothing of isometry, with a watch attached.
+"""Runs a training script that knows nothing of isometry: watched to its end, or followed to its first training step.
 
 The script must not be able to tell: it is ``__main__``, with its own arguments, folder and traceback. So this file does
 by hand what the interpreter does with ``python train.py`` and ``python -m package.module``.
@@ -20,12 +20,12 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from itertools import groupby
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from isometry.adapters.framework import FRAMEWORKS, Watch, load_adapter
+from isometry.adapters.framework import FRAMEWORKS, Capture, Watch, load_adapter
 from isometry.errors import UnsupportedModel
 
-__all__ = ["ScriptOutcome", "run_script"]
+__all__ = ["CaptureOutcome", "ScriptOutcome", "capture_script", "forget_our_frames", "run_script"]
 
 INTERRUPTED = 130
 """What a shell reports of a program that Ctrl-C ended: 128 + SIGINT."""
@@ -45,6 +45,22 @@ class ScriptOutcome:
     """Why isometry could not watch although it should have; it has been said already."""
     forked: bool = False
     """True in a child process that the script forked and that came back here: leave at once, print nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOutcome:
+    """What a script was about to do in its first training step, or how it ended without one."""
+
+    exit_code: int
+    """What the process would have ended with; 0 where the first step was reached."""
+    captured: Any = None
+    """What ``api.check_captured`` takes; None if no training step was met."""
+    uses_framework: bool = False
+    """The script imported a framework that isometry knows."""
+    trouble: str | None = None
+    """Why nothing was captured although it should have been."""
+    forked: bool = False
+    """As in ``ScriptOutcome``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +102,107 @@ def run_script(
     Raises:
         UnsupportedModel: there is no such script.
     """
-    attachment = _Attachment(budget, every, [script, *arguments], warn or _to_stderr)
-    with _as_the_script(arguments):
-        exit_code, ending = _executed(script, module, attachment, run)
-        if os.getpid() != attachment.process:
-            return ScriptOutcome(exit_code, None, forked=True)
-        _wait_for_threads()
-        attachment.close(ending)
-    return ScriptOutcome(exit_code, attachment.watch, attachment.trouble)
+    folder: list[Path] = []
+
+    def attach(framework: str) -> Watch:
+        return load_adapter(framework).watch_process(
+            run=folder[0], budget=budget, every=every, provenance={"command": [script, *arguments]}
+        )
+
+    def begin() -> None:
+        folder.append(run().absolute())  # the script may change its working directory
+
+    guests = _Guests(attach, lambda watch: False, warn or _to_stderr)
+    exit_code, forked = _visited(script, arguments, module, guests, begin)
+    return ScriptOutcome(exit_code, None if forked else guests.guest, guests.trouble, forked)
 
 
-class _Attachment:
-    """The watch of this process: not there until the script imports a framework."""
+def capture_script(
+    script: str,
+    arguments: Sequence[str] = (),
+    *,
+    module: bool = False,
+    begin: Callable[[], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> CaptureOutcome:
+    """Run a script until it is about to take its first training step, and leave it there.
 
-    def __init__(self, budget: float, every: int | None, command: list[str], warn: Callable[[str], None]) -> None:
-        self.run: Path | None = None
-        self.budget = budget
-        self.every = every
-        self.command = command
-        self.warn = warn
+    It is left by an exception: what the script does on the way out (``finally``, exit handlers) is done. All else is as
+    in ``run_script``.
+
+    Args:
+        script: path of a Python file, or with ``module`` the name after ``python -m``.
+        arguments: the script's own arguments.
+        module: whether ``script`` is a module's name.
+        begin: called when the script has been found.
+        warn: told in one sentence if isometry itself fails.
+
+    Raises:
+        UnsupportedModel: there is no such script.
+    """
+
+    def attach(framework: str) -> Capture:
+        return load_adapter(framework).capturing()
+
+    guests = _Guests(attach, lambda capture: capture.is_reached, warn or _to_stderr)
+    exit_code, forked = _visited(script, arguments, module, guests, begin or (lambda: None))
+    capture = guests.guest
+    if forked or capture is None:
+        return CaptureOutcome(exit_code, trouble=guests.trouble, forked=forked)
+    return CaptureOutcome(exit_code, capture.captured, uses_framework=True, trouble=guests.trouble or capture.trouble)
+
+
+class _Closes(Protocol):
+    """What isometry attaches to a framework."""
+
+    def close(self, ending: str = "finished") -> None: ...
+
+
+Guest = TypeVar("Guest", bound=_Closes)
+
+
+class _Guests(Generic[Guest]):
+    """What is attached in this process: nothing until the script imports a framework, then one guest.
+
+    Args:
+        attach: gives the guest for a framework, by the name of its root module.
+        has_enough: whether the guest has made the script end.
+        warn: told in one sentence if isometry itself fails.
+    """
+
+    def __init__(
+        self, attach: Callable[[str], Guest], has_enough: Callable[[Guest], bool], warn: Callable[[str], None]
+    ) -> None:
+        self._attach = attach
+        self._has_enough = has_enough
+        self._warn = warn
         self.process = os.getpid()
-        self.watch: Watch | None = None
+        self.guest: Guest | None = None
         self.trouble: str | None = None
 
+    @property
+    def have_enough(self) -> bool:
+        """However the script ends now, it is our doing."""
+        return self.guest is not None and self._has_enough(self.guest)
+
     def attach(self, framework: str) -> None:
-        """Start watching. Whatever goes wrong in here is told and costs the user the watch, never the training."""
-        if self.watch is not None or self.run is None or os.getpid() != self.process:
+        """Begin. Whatever goes wrong in here is told and costs the user the guest, never the training."""
+        if self.guest is not None or os.getpid() != self.process:
             return
         try:
-            self.watch = load_adapter(framework).watch_process(
-                run=self.run, budget=self.budget, every=self.every, provenance={"command": self.command}
-            )
+            self.guest = self._attach(framework)
         except Exception as fault:  # noqa: BLE001  nothing of ours may end the user's training
             self.trouble = f"This training is not watched: {type(fault).__name__}: {fault}"
-            self.warn(self.trouble)
+            self._warn(self.trouble)
 
     def close(self, ending: str) -> None:
-        """Finish the files."""
-        if self.watch is None:
+        """Let the guest go; a watch finishes its files."""
+        if self.guest is None:
             return
         try:
-            self.watch.close(ending)
+            self.guest.close(ending)
         except Exception as fault:  # noqa: BLE001  the script's own exit code must survive
-            self.warn(f"The run could not be finished properly: {type(fault).__name__}: {fault}")
+            self._warn(f"The run could not be finished properly: {type(fault).__name__}: {fault}")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -194,7 +268,20 @@ def _as_the_script(arguments: Sequence[str]) -> Iterator[None]:
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
 
 
-def _executed(script: str, module: bool, attachment: _Attachment, run: Callable[[], Path]) -> tuple[int, str]:
+def _visited(
+    script: str, arguments: Sequence[str], module: bool, guests: _Guests[Any], begin: Callable[[], None]
+) -> tuple[int, bool]:
+    """The script's exit code, and whether this is a child process that it forked."""
+    with _as_the_script(arguments):
+        exit_code, ending = _executed(script, module, guests, begin)
+        if os.getpid() != guests.process:
+            return exit_code, True
+        _wait_for_threads()
+        guests.close(ending)
+    return exit_code, False
+
+
+def _executed(script: str, module: bool, guests: _Guests[Any], begin: Callable[[], None]) -> tuple[int, str]:
     """The script's exit code, and how it ended in the words of the run's last event."""
     try:
         program = (_module if module else _file)(script)
@@ -202,20 +289,21 @@ def _executed(script: str, module: bool, attachment: _Attachment, run: Callable[
         raise
     except BaseException as fault:  # noqa: BLE001  the package of a module is the user's code too
         return _ended_by(fault)
-    attachment.run = run().absolute()  # the script may change its working directory
+    begin()
     try:
-        _execute(program, attachment)
+        _execute(program, guests)
     except BaseException as fault:  # noqa: BLE001  as the interpreter does at the end of a script
-        return _ended_by(fault)
+        if not guests.have_enough:
+            return _ended_by(fault)
     return 0, "finished"
 
 
-def _execute(program: _Program, attachment: _Attachment) -> None:
+def _execute(program: _Program, guests: _Guests[Any]) -> None:
     sys.argv[0] = program.argument
     if not sys.flags.safe_path:
         sys.path[0] = program.folder
     sys.modules["__main__"] = program.main
-    with attachment.waiting():
+    with guests.waiting():
         exec(program.compiled(), program.main.__dict__)
 
 
@@ -247,7 +335,7 @@ def _left(leaving: SystemExit) -> tuple[int, str]:
 
 
 def _failed(fault: BaseException) -> tuple[int, str]:
-    _forget_our_frames(fault)
+    forget_our_frames(fault)
     exit_code = _told(fault)
     if isinstance(fault, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
@@ -266,7 +354,7 @@ def _told(fault: BaseException) -> int:
     return 1
 
 
-def _forget_our_frames(fault: BaseException) -> None:
+def forget_our_frames(fault: BaseException) -> None:
     """Take the frames of this folder out of a traceback and of those that it is chained to."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [fault]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from isometry import __version__
+from isometry.cli.check import check
 from isometry.cli.classic import classic
 from isometry.cli.diagnose import diagnose
 from isometry.cli.report import report
@@ -29,6 +30,10 @@ application.command(
     # The first word that is no option of ours is the script, and everything after it is the script's.
     context_settings={"allow_interspersed_args": False},
 )(run)
+application.command(
+    epilog="Example:  isometry check train.py --lr 0.1      or  isometry check experiments.py:deep --fail-on slows",
+    context_settings={"allow_interspersed_args": False},
+)(check)
 application.command(epilog="Example:  isometry diagnose runs/train-1 --json")(diagnose)
 application.command(epilog="Example:  isometry report runs/train-1 -o gradients.pdf")(report)
 application.command(epilog="Example:  isometry classic linear-depth      or  isometry classic --all")(classic)

@@ -1,9 +1,6 @@
 """``isometry run train.py``: watch an unmodified script, then say what was seen."""
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -13,6 +10,7 @@ import typer
 from isometry import api
 from isometry.adapters.framework import FRAMEWORKS
 from isometry.adapters.script import ScriptOutcome, run_script
+from isometry.cli.streams import at_work, say, stdout_for_json
 from isometry.cli.values import FailOn, share_of_time, step_distance
 from isometry.cli.verdict import FailOnOption, exit_code, print_json, print_verdict
 from isometry.diagnosis.finding import Diagnosis
@@ -68,17 +66,17 @@ def run(
     The script is not changed, and neither are its output, its traceback and its exit code if it fails.
     Everything after SCRIPT belongs to the script.
     """
-    output = _stdout_for_json() if as_json else sys.stdout
+    output = stdout_for_json() if as_json else sys.stdout
     start = Path.cwd()
     place = _Place(out, Path(script).stem if not module else script)
 
     def begin() -> Path:
         place.take()
-        _say(f"isometry  watching {script}  ·  {place.folder}")
+        say(f"isometry  watching {script}  ·  {place.folder}")
         return place.absolute
 
     try:
-        outcome = run_script(script, arguments or (), run=begin, module=module, budget=budget, every=every, warn=_say)
+        outcome = run_script(script, arguments or (), run=begin, module=module, budget=budget, every=every, warn=say)
     except IsometryError:
         place.leave()
         raise
@@ -91,14 +89,14 @@ def run(
     try:
         code = exit_code(_told(folder, output, write_report=write_report, as_json=as_json), fail_on)
     except IsometryError as error:
-        _say(f"isometry: {error}")
+        say(f"isometry: {error}")
         code = NOTHING_SEEN
     raise typer.Exit(outcome.exit_code or code)
 
 
 def _told(folder: Path, output: TextIO, *, write_report: bool, as_json: bool) -> Diagnosis:
     """Diagnose the run, write its report, say it."""
-    with _at_work("isometry  diagnosing …"):
+    with at_work("isometry  diagnosing …"):
         diagnosis = api.diagnose(folder)
         report = _written(diagnosis, folder / "report.html") if write_report else None
     if as_json:
@@ -114,16 +112,8 @@ def _written(diagnosis: Diagnosis, path: Path) -> Path | None:
     try:
         return api.report(diagnosis, path)
     except IsometryError as error:
-        _say(f"isometry: {error}")
+        say(f"isometry: {error}")
         return None
-
-
-def _stdout_for_json() -> TextIO:
-    """Real standard output, for us alone: whatever else writes there, C code and children too, writes to stderr now."""
-    sys.stdout.flush()
-    ours = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(ours, "w", encoding="utf-8")
 
 
 class _Place:
@@ -194,11 +184,11 @@ def _has_seen_something(outcome: ScriptOutcome) -> bool:
     if outcome.trouble:
         return False
     if outcome.exit_code:
-        _say("isometry  nothing was recorded: the script ended before its first training step.")
+        say("isometry  nothing was recorded: the script ended before its first training step.")
     elif outcome.watch is None:
-        _say(f"isometry  nothing was recorded: the script never used {' or '.join(FRAMEWORKS)}. {ELSEWHERE}")
+        say(f"isometry  nothing was recorded: the script never used {' or '.join(FRAMEWORKS)}. {ELSEWHERE}")
     else:
-        _say(f"isometry  nothing was recorded: no training step was seen, for no backward pass was made. {ELSEWHERE}")
+        say(f"isometry  nothing was recorded: no training step was seen, for no backward pass was made. {ELSEWHERE}")
     return False
 
 
@@ -207,20 +197,3 @@ def _closing(diagnosis: Diagnosis, folder: Path, report: Path | None) -> list[tu
     worst = next(iter(diagnosis.findings), None)
     closing.append(("next", f"isometry rules {worst.code}" if worst else f"isometry report {folder} -o gradients.pdf"))
     return closing
-
-
-@contextmanager
-def _at_work(words: str) -> Iterator[None]:
-    """A line on the terminal for as long as it takes, then gone; nothing where stderr is a file or a pipe."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    print(words, end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        print("\r" + " " * len(words) + "\r", end="", file=sys.stderr, flush=True)
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)

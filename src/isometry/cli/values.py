@@ -1,13 +1,17 @@
 """What may be written after an option: each reads one value, or says what was found, what is needed and what to do."""
 
+import math
 from enum import StrEnum
 
 from isometry.errors import IsometryError
 
-__all__ = ["FailOn", "fail_on", "share_of_time", "step_distance"]
+__all__ = ["FailOn", "fail_on", "networks", "seconds", "share_of_time", "step_distance"]
 
 LEAST_SHARE = 1e-4
 """Below this share of step time hardly a step would ever be recorded."""
+
+LEAST_NETS = 2
+"""One network has no scatter."""
 
 
 class FailOn(StrEnum):
@@ -46,6 +50,33 @@ def step_distance(text: str) -> int:
             "Give 1 to record every step, or leave it out to let the budget decide."
         )
     return steps
+
+
+def networks(text: str) -> int:
+    """``--nets``: how many networks are drawn."""
+    try:
+        nets = int(text)
+    except ValueError:
+        nets = 0
+    if nets < LEAST_NETS:
+        raise IsometryError(
+            f"--nets {text}: a whole number of networks is needed, {LEAST_NETS} or more, for fewer have no scatter. "
+            "Leave it out to draw as many as the time allows."
+        )
+    return nets
+
+
+def seconds(text: str) -> float:
+    """``--seconds``: how long a check may take."""
+    try:
+        time = float(text)
+    except ValueError:
+        time = 0.0
+    if not 0 < time < math.inf:
+        raise IsometryError(
+            f"--seconds {text}: a time in seconds is needed, a number above 0. Give 10, or leave it out."
+        )
+    return time
 
 
 def fail_on(text: str) -> FailOn:

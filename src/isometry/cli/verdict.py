@@ -12,7 +12,7 @@ from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.report.json import strict
 from isometry.report.text import diagnosis_text, wants_colour
 
-__all__ = ["FailOnOption", "exit_code", "print_json", "print_verdict"]
+__all__ = ["FailOnOption", "exit_code", "print_json", "print_verdict", "print_words"]
 
 
 FailOnOption = Annotated[
@@ -39,8 +39,13 @@ def print_verdict(
 ) -> None:
     """The diagnosis in words."""
     stream = stream or sys.stdout
-    text = diagnosis_text(diagnosis, colour=wants_colour(stream), closing=closing)
-    encoding = stream.encoding or "utf-8"  # a terminal that cannot show a sign shows a question mark, no trace
+    print_words(diagnosis_text(diagnosis, colour=wants_colour(stream), closing=closing), stream=stream)
+
+
+def print_words(text: str, *, stream: TextIO | None = None) -> None:
+    """A text of ours; a terminal that cannot show a sign shows a question mark, no trace."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
