@@ -17,6 +17,7 @@ __all__ = [
     "Level",
     "Line",
     "Mark",
+    "Note",
     "Part",
     "Points",
     "Ribbon",
@@ -27,6 +28,7 @@ __all__ = [
     "Span",
     "Symbol",
     "Table",
+    "Whiskers",
     "Zone",
     "within",
 ]
@@ -101,6 +103,38 @@ class Ribbon:
     low: Numbers
     high: Numbers
     style: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whiskers:
+    """Ranges, one beside the other, each of its own."""
+
+    words: str
+    """Stand in the legend, unless empty."""
+    at: Numbers
+    low: Numbers
+    high: Numbers
+    along: Literal["x", "y"] = "y"
+    """The axis on which ``low`` and ``high`` lie; ``at`` lies on the other."""
+    style: int = 0
+
+    @property
+    def ends(self) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
+        """(x, y) of the lower ends and of the upper ones."""
+        if self.along == "y":
+            return (self.at, self.low), (self.at, self.high)
+        return (self.low, self.at), (self.high, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Words at a place of the picture."""
+
+    x: float
+    y: float
+    words: str
+    side: Literal["over", "left"] = "over"
+    """Whether their middle is at the place, or their end just left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +245,7 @@ class Ridges:
     before: str = ""
 
 
-Shape = Line | Points | Ribbon | Zone | Level | Rule | Span | Mark | Bars | Heat | Ridges
+Shape = Line | Points | Ribbon | Whiskers | Note | Zone | Level | Rule | Span | Mark | Bars | Heat | Ridges
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +313,8 @@ def _x_values(chart: Chart) -> list[Numbers]:
         match shape:
             case Line() | Points() | Ribbon():
                 found.append(shape.x)
+            case Whiskers():
+                found += [end[0] for end in shape.ends]
             case Heat():
                 found.append(shape.edges)
             case Ridges():
@@ -298,6 +334,8 @@ def _y_values(chart: Chart) -> list[Numbers]:
                 found.append(shape.y)
             case Ribbon():
                 found += [shape.low, shape.high]
+            case Whiskers():
+                found += [end[1] for end in shape.ends]
             case Bars():
                 found += _stacked(shape)
             case _:

@@ -25,26 +25,28 @@ from isometry.report.chart import (
     Level,
     Line,
     Mark,
+    Note,
     Points,
     Ribbon,
     Ridges,
     Rule,
     Shape,
     Span,
+    Whiskers,
     Zone,
     within,
 )
 from isometry.report.palette import LIGHT, SEVERITY_LIGHT, SYMBOLS, cividis, style_of
 from isometry.report.pictures import album
 from isometry.report.placing import layer_names, spread, text_width, ticks
-from isometry.report.text import headline, healthy_sentence, where_and_when
+from isometry.report.text import headline, healthy_sentence, tone_of, where_and_when
 from isometry.report.words import clean, problem, run_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["encoded", "figure", "poster"]
+__all__ = ["Written", "encoded", "figure", "head", "placard", "poster", "told_findings"]
 
 Numbers = NDArray[np.float64]
 
@@ -63,6 +65,7 @@ PANEL = (6.3, 4.15)
 """Width and height of one picture of a poster. [inch]"""
 MOST_PANELS = 8
 PANELS_A_PAGE = 4
+MOST_FINDINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,19 @@ class Box:
     bottom: float
     width: float
     height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A line above the pictures."""
+
+    words: str
+    tall: float
+    """[inch]"""
+    size: float
+    """Of the type. [points]"""
+    colour: str
+    weight: str = "normal"
 
 
 def figure(chart: Chart, *, width: float = 7.2, height: float = 4.5) -> "Figure":
@@ -88,17 +104,23 @@ def figure(chart: Chart, *, width: float = 7.2, height: float = 4.5) -> "Figure"
 
 
 def poster(diagnosis: Diagnosis, *, form: str) -> bytes:
-    """Verdict and pictures on one sheet (png, svg) or on several pages (pdf).
+    """Verdict and pictures of a diagnosis as ``placard`` draws them."""
+    lead = [healthy_sentence(diagnosis)] if diagnosis.healthy else []
+    told = head(run_line(diagnosis.run), tone_of(diagnosis), headline(diagnosis), lead)
+    return placard([*told, *told_findings(diagnosis)], album(diagnosis).all, form=form)
+
+
+def placard(told: Sequence[Written], charts: Sequence[Chart], *, form: str) -> bytes:
+    """Words and pictures on one sheet (png, svg) or on several pages (pdf).
 
     Raises:
         IsometryError: matplotlib is not installed.
     """
     with _drawing():
-        charts = list(album(diagnosis).all)
         if form != "pdf":
-            return encoded(_page(diagnosis, charts[:MOST_PANELS], first=True), form)
+            return encoded(_page(told, charts[:MOST_PANELS]), form)
         pages = [charts[k : k + PANELS_A_PAGE] for k in range(0, max(len(charts), 1), PANELS_A_PAGE)]
-        return _pdf([_page(diagnosis, page, first=k == 0) for k, page in enumerate(pages)])
+        return _pdf([_page(told if k == 0 else (), page) for k, page in enumerate(pages)])
 
 
 def encoded(sheet: "Figure", form: str) -> bytes:
@@ -159,52 +181,57 @@ def _pdf(sheets: Sequence["Figure"]) -> bytes:
 # The sheet ------------------------------------------------------------------------------------------------------------
 
 
-def _page(diagnosis: Diagnosis, charts: Sequence[Chart], *, first: bool) -> "Figure":
-    """Pictures in two columns, the verdict above those of the first page."""
+def _page(told: Sequence[Written], charts: Sequence[Chart]) -> "Figure":
+    """Pictures in two columns, words above them."""
     wide, tall = PANEL
     across = min(2, max(len(charts), 1))
     rows = math.ceil(len(charts) / across) if charts else 0
     width = 2 * wide + 0.9
-    told = _told(diagnosis) if first else []
-    head = 0.35 + sum(line[1] for line in told)
-    height = head + rows * (tall + 0.2) + 0.25
+    top = 0.35 + sum(line.tall for line in told)
+    height = top + rows * (tall + 0.2) + 0.25
     sheet = _sheet(width, max(height, 2.0))
     height = max(height, 2.0)
     _write(sheet, told, height)
     wide = wide if across == 2 else width - 0.9
     for place, chart in enumerate(charts):
         row, column = divmod(place, across)
-        box = Box(0.35 + column * (wide + 0.2), height - head - (row + 1) * (tall + 0.2) + 0.1, wide, tall)
+        box = Box(0.35 + column * (wide + 0.2), height - top - (row + 1) * (tall + 0.2) + 0.1, wide, tall)
         _panel(sheet, box, chart)
     return sheet
 
 
-def _told(diagnosis: Diagnosis) -> list[tuple[str, float, float, str, str]]:
-    """(words, height in inches, type size, colour, weight) of the lines above the pictures."""
-    lines = [("isometry   ·   " + "   ·   ".join(run_line(diagnosis.run)), 0.42, 10.0, SOFT, "normal")]
-    tone = "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
-    lines.append((headline(diagnosis), 0.48, 25.0, SEVERITY_LIGHT[tone], "bold"))
-    if diagnosis.healthy:
-        lines.append((healthy_sentence(diagnosis), 0.42, 13.0, INK, "normal"))
+def head(facts: Sequence[str], tone: str, title: str, leads: Sequence[str]) -> list[Written]:
+    """Facts, the verdict in the colour of its severity, and the sentences beneath."""
+    return [
+        Written("isometry   ·   " + "   ·   ".join(facts), 0.42, 10.0, SOFT),
+        *(Written(line, 0.48, 25.0, SEVERITY_LIGHT[tone], "bold") for line in textwrap.wrap(title, 66)),
+        *(Written(line, 0.3, 13.0, INK) for lead in leads for line in textwrap.wrap(clean(lead), 125)),
+        Written("", 0.12, 1.0, INK),
+    ]
+
+
+def told_findings(diagnosis: Diagnosis) -> list[Written]:
+    """The first findings, each with its summary."""
     order = diagnosis.run.architecture.names
-    for finding in diagnosis.findings[:4]:
+    lines = []
+    for finding in diagnosis.findings[:MOST_FINDINGS]:
         severity = Severity(finding.severity).name
         where = ", ".join(where_and_when(finding, order))
-        lines.append(
-            (f"{severity}  {problem(finding.problem)}   ·   {where}", 0.27, 11.0, SEVERITY_LIGHT[severity], "bold")
-        )
-        lines += [(line, 0.25, 11.0, INK, "normal") for line in textwrap.wrap(clean(finding.summary), 150)]
-        lines.append(("", 0.1, 1.0, INK, "normal"))
-    left = len(diagnosis.findings) - 4
-    return [*lines, (f"and {left} more", 0.25, 10.0, SOFT, "normal")] if left > 0 else lines
+        title = f"{severity}  {problem(finding.problem)}   ·   {where}"
+        lines.append(Written(title, 0.27, 11.0, SEVERITY_LIGHT[severity], "bold"))
+        lines += [Written(line, 0.25, 11.0, INK) for line in textwrap.wrap(clean(finding.summary), 150)]
+        lines.append(Written("", 0.1, 1.0, INK))
+    left = len(diagnosis.findings) - MOST_FINDINGS
+    return [*lines, Written(f"and {left} more", 0.25, 10.0, SOFT)] if left > 0 else lines
 
 
-def _write(sheet: "Figure", lines: Sequence[tuple[str, float, float, str, str]], height: float) -> None:
+def _write(sheet: "Figure", lines: Sequence[Written], height: float) -> None:
     width = sheet.get_figwidth()
     at = height - 0.25
-    for words, tall, size, colour, weight in lines:
-        at -= tall
-        sheet.text(0.35 / width, (at + tall * 0.25) / height, words, fontsize=size, color=colour, fontweight=weight)
+    for line in lines:
+        at -= line.tall
+        place = 0.35 / width, (at + line.tall * 0.25) / height
+        sheet.text(*place, line.words, fontsize=line.size, color=line.colour, fontweight=line.weight)
 
 
 def _panel(sheet: "Figure", box: Box, chart: Chart) -> None:
@@ -334,20 +361,23 @@ def _dress(axes: "Axes", chart: Chart, names: Any, beside: Any, left: float) -> 
 
 def _note(axes: "Axes", at: float, words: str) -> None:
     """Words at the right edge, above a height of the y axis."""
-    from matplotlib import patheffects
-
-    axes.annotate(
+    _said(
+        axes,
         words,
         (1, at),
         xycoords=("axes fraction", "data"),
         xytext=(-3, 2.5),
         textcoords="offset points",
         ha="right",
-        fontsize=SIZE - 1,
-        color=FAINT,
-        zorder=6,
-        path_effects=[patheffects.withStroke(linewidth=2.5, foreground=PAPER)],
     )
+
+
+def _said(axes: "Axes", words: str, at: tuple[float, float], **how: Any) -> None:
+    """Words on the picture, with some paper round them."""
+    from matplotlib import patheffects
+
+    halo = [patheffects.withStroke(linewidth=2.5, foreground=PAPER)]
+    axes.annotate(words, at, fontsize=SIZE - 1, color=FAINT, zorder=6, path_effects=halo, **how)
 
 
 # The shapes -----------------------------------------------------------------------------------------------------------
@@ -369,6 +399,12 @@ def _shape(axes: "Axes", shape: Shape, chart: Chart) -> None:
         case Ribbon():
             low, high = chart.y.placed(shape.low), chart.y.placed(shape.high)
             axes.fill_between(chart.x.placed(shape.x), low, high, color=LIGHT[style_of(shape.style)], alpha=0.16, lw=0)
+        case Whiskers():
+            _whiskers(axes, shape, chart)
+        case Note():
+            place = float(chart.x.placed(np.array(shape.x))), float(chart.y.placed(np.array(shape.y)))
+            aside = {"ha": "right", "xytext": (-6, 0)} if shape.side == "left" else {"ha": "center", "xytext": (0, 0)}
+            _said(axes, shape.words, place, textcoords="offset points", va="center", **aside)
         case Zone():
             low, high = chart.y.placed(np.array([shape.low, shape.high]))
             axes.axhspan(low, high, color=LIGHT[0], alpha=0.09, lw=0)
@@ -402,6 +438,13 @@ def _shape(axes: "Axes", shape: Shape, chart: Chart) -> None:
             _heat(axes, shape, chart)
         case Ridges():
             _ridges(axes, shape, chart)
+
+
+def _whiskers(axes: "Axes", shape: Whiskers, chart: Chart) -> None:
+    style = style_of(shape.style)
+    (x1, y1), (x2, y2) = ((chart.x.placed(x), chart.y.placed(y)) for x, y in shape.ends)
+    ends = "_" if shape.along == "y" else "|"
+    axes.plot([x1, x2], [y1, y2], color=LIGHT[style], lw=1.3, marker=ends, ms=6, mew=1.3, zorder=2.8)
 
 
 def _dot(shape: Points) -> dict[str, Any]:
@@ -604,6 +647,10 @@ def _legend_entries(chart: Chart) -> list[tuple[Any, str]]:
                     entries.append((Line2D([], [], color=LIGHT[2], ls=(0, (4, 2)), lw=1.2), shape.before))
             case Ribbon() if shape.words:
                 entries.append((Patch(facecolor=LIGHT[style_of(shape.style)], alpha=0.2), shape.words))
+            case Whiskers() if shape.words:
+                ends = "|" if shape.along == "x" else "_"
+                colour = LIGHT[style_of(shape.style)]
+                entries.append((Line2D([], [], color=colour, lw=1.3, marker=ends, ms=6, mew=1.3), shape.words))
             case Points() if shape.words:
                 entries.append((Line2D([], [], ls="none", **_dot(shape)), shape.words))
             case Span():

@@ -14,23 +14,24 @@ from isometry.diagnosis.finding import Diagnosis, Evidence, Finding, Severity
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
 from isometry.network.signals import Signal
-from isometry.report.chart import Table
+from isometry.report.chart import Chart, Table
 from isometry.report.columns import log10, optional, telling_rows
 from isometry.report.json import strict
 from isometry.report.page import document, figure, safe, tabulate
-from isometry.report.pictures import Album, album
+from isometry.report.pictures import Missing, album
 from isometry.report.text import (
     cause_words,
     fine_problems,
     headline,
     healthy_sentence,
     told_causes,
+    tone_of,
     unchecked_problems,
     where_and_when,
 )
 from isometry.report.words import counted, measured, notes_of, number, plural, problem, run_line
 
-__all__ = ["page"]
+__all__ = ["agenda", "checks", "findings", "gallery", "header", "page", "verdict"]
 
 
 def page(diagnosis: Diagnosis) -> str:
@@ -38,13 +39,13 @@ def page(diagnosis: Diagnosis) -> str:
     run = diagnosis.run
     pictures = album(diagnosis)
     body = [
-        _header(run),
+        header(run_line(run)),
         '<main id="main">',
         _verdict(diagnosis),
-        *_findings(diagnosis, pictures),
-        *_gallery(pictures, len(diagnosis.findings)),
+        *findings(diagnosis, pictures.proofs),
+        *gallery("The training in pictures", pictures.others, len(diagnosis.findings)),
         _layers(run),
-        _checks(diagnosis, pictures),
+        checks(diagnosis, pictures.missing),
         _provenance(run),
         "</main>",
     ]
@@ -55,22 +56,35 @@ def page(diagnosis: Diagnosis) -> str:
 # Above ----------------------------------------------------------------------------------------------------------------
 
 
-def _header(run: Run) -> str:
-    facts = "".join(f'<span class="fact">{safe(fact)}</span>' for fact in run_line(run))
-    return f'<header><span class="mark">isometry</span>{facts}</header>'
+def header(facts: Iterable[str]) -> str:
+    """The line on top."""
+    told = "".join(f'<span class="fact">{safe(fact)}</span>' for fact in facts)
+    return f'<header><span class="mark">isometry</span>{told}</header>'
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
-    tone = "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
     lead = healthy_sentence(diagnosis) if diagnosis.healthy else diagnosis.findings[0].summary
-    notes = "".join(f'<p class="lead">{safe(note)}</p>' for note in notes_of(diagnosis.run))
+    return verdict(tone_of(diagnosis), headline(diagnosis), [lead, *notes_of(diagnosis.run)], agenda(diagnosis))
+
+
+def verdict(tone: str, title: str, leads: Iterable[str], after: str = "", *, badge: str = "") -> str:
+    """What the page says, before it says why.
+
+    Args:
+        tone: name of a severity, or ``HEALTHY``; gives the colour.
+        title: the verdict in one line.
+        leads: the sentences beneath.
+        after: a piece of HTML that follows.
+        badge: the word beside the colour; the tone if empty.
+    """
+    told = "".join(f'<p class="lead">{safe(lead)}</p>' for lead in leads)
     return (
-        f'<section class="verdict {tone}"><span class="severity">{tone}</span>'
-        f'<h1>{safe(headline(diagnosis))}</h1><p class="lead">{safe(lead)}</p>{notes}{_agenda(diagnosis)}</section>'
+        f'<section class="verdict {tone}"><span class="severity">{safe(badge or tone)}</span>'
+        f"<h1>{safe(title)}</h1>{told}{after}</section>"
     )
 
 
-def _agenda(diagnosis: Diagnosis) -> str:
+def agenda(diagnosis: Diagnosis) -> str:
     """Links to the findings, where there are several."""
     if len(diagnosis.findings) < 2:
         return ""
@@ -89,11 +103,12 @@ def _agenda(diagnosis: Diagnosis) -> str:
 # Findings and pictures ------------------------------------------------------------------------------------------------
 
 
-def _findings(diagnosis: Diagnosis, pictures: Album) -> Iterable[str]:
+def findings(diagnosis: Diagnosis, proofs: Sequence[Chart | None]) -> Iterable[str]:
+    """Every finding, beside the picture that proves it."""
     order = diagnosis.run.architecture.names
     if diagnosis.findings:
         yield '<section aria-label="Findings" style="margin-top:3rem">'
-    for place, (finding, proof) in enumerate(zip(diagnosis.findings, pictures.proofs, strict=True), start=1):
+    for place, (finding, proof) in enumerate(zip(diagnosis.findings, proofs, strict=True), start=1):
         severity = Severity(finding.severity).name
         name = problem(finding.problem)
         picture = figure(proof, f"picture-{place}", width=660) if proof is not None else ""
@@ -129,12 +144,11 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
     return f'<details class="evidence"><summary>Evidence</summary>{tabulate(table, "Evidence")}</details>'
 
 
-def _gallery(pictures: Album, offset: int) -> Iterable[str]:
-    if pictures.others:
-        yield '<section aria-labelledby="pictures"><h2 id="pictures">The training in pictures</h2><div class="gallery">'
-        yield from (
-            figure(chart, f"picture-{offset + k}", width=540) for k, chart in enumerate(pictures.others, start=1)
-        )
+def gallery(title: str, charts: Sequence[Chart], offset: int) -> Iterable[str]:
+    """Pictures side by side, numbered on the page from ``offset`` on."""
+    if charts:
+        yield f'<section aria-labelledby="pictures"><h2 id="pictures">{safe(title)}</h2><div class="gallery">'
+        yield from (figure(chart, f"picture-{offset + k}", width=540) for k, chart in enumerate(charts, start=1))
         yield "</div></section>"
 
 
@@ -207,7 +221,8 @@ def _remarks(layer: Layer) -> str:
     return ", ".join(said)
 
 
-def _checks(diagnosis: Diagnosis, pictures: Album) -> str:
+def checks(diagnosis: Diagnosis, missing: Iterable[Missing]) -> str:
+    """What was looked for, what could not be, and which pictures could not be made."""
     fine, unchecked = fine_problems(diagnosis), unchecked_problems(diagnosis)
     good = "".join(f"<li>{safe(name)}</li>" for name in fine) or "<li>nothing</li>"
     left = "".join(
@@ -215,7 +230,7 @@ def _checks(diagnosis: Diagnosis, pictures: Album) -> str:
     )
     blank = "".join(
         f'<li> {safe(entry.name.replace("-", " "))}: <span class="reason">{safe(entry.reason)}</span></li>'
-        for entry in pictures.missing
+        for entry in missing
     )
     return (
         '<section aria-labelledby="checks"><h2 id="checks">What was checked</h2><div class="checks">'

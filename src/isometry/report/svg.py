@@ -16,11 +16,13 @@ from isometry.report.chart import (
     Level,
     Line,
     Mark,
+    Note,
     Points,
     Ribbon,
     Ridges,
     Rule,
     Span,
+    Whiskers,
     Zone,
     within,
 )
@@ -233,6 +235,8 @@ def _content(chart: Chart, frame: Frame) -> list[str]:
         match shape:
             case Ribbon():
                 parts.append(_ribbon(shape, frame))
+            case Whiskers():
+                parts += _whiskers(shape, frame)
             case Heat():
                 parts.append(_heat(shape, frame))
             case Bars():
@@ -323,14 +327,30 @@ def _dot(style: int | None, x: float, y: float) -> str:
 
 
 def _ribbon(shape: Ribbon, frame: Frame) -> str:
-    above = [at for at in frame.points(shape.x, shape.high) if _known(at)]
-    below = [at for at in frame.points(shape.x, shape.low) if _known(at)]
-    outline = _path([*above, *reversed(below)])
-    return (
-        f'<path class="ribbon s{style_of(shape.style)}" d="{outline}z"><title>{safe(shape.words)}</title></path>'
-        if above
-        else ""
-    )
+    above, below = frame.points(shape.x, shape.high), frame.points(shape.x, shape.low)
+    known = [k for k in range(len(above)) if _known(above[k]) and _known(below[k])]
+    pieces = np.split(np.array(known, dtype=int), np.flatnonzero(np.diff(known) > 1) + 1) if known else []
+    outlines = [_path([*(above[k] for k in piece), *(below[k] for k in reversed(piece))]) + "z" for piece in pieces]
+    if not outlines:
+        return ""
+    kind = f"ribbon s{style_of(shape.style)}"
+    return f'<path class="{kind}" d="{"".join(outlines)}"><title>{safe(shape.words)}</title></path>'
+
+
+def _whiskers(shape: Whiskers, frame: Frame) -> list[str]:
+    lower, upper = (frame.points(*end) for end in shape.ends)
+    return [
+        _whisker(shape.style, *pair, shape.words) for pair in zip(lower, upper, strict=True) if all(map(_known, pair))
+    ]
+
+
+def _whisker(style: int, low: tuple[float, float], high: tuple[float, float], words: str = "") -> str:
+    """A line with a short bar across each of its ends."""
+    bar = "h8m-4 0" if low[0] == high[0] else "v8m0 -4"
+    back = "-4 0" if low[0] == high[0] else "0 -4"
+    outline = f"M{low[0]:.1f} {low[1]:.1f}m{back}{bar}L{high[0]:.1f} {high[1]:.1f}m{back}{bar}"
+    said = f"<title>{safe(words)}</title>" if words else ""
+    return f'<path class="whisker s{style_of(style)}" d="{outline}">{said}</path>'
 
 
 def _bars(shape: Bars, frame: Frame) -> list[str]:
@@ -454,6 +474,11 @@ def _spans(chart: Chart, frame: Frame) -> list[str]:
         if isinstance(shape, Span):
             first, last = frame.across(shape.first - 0.4), frame.across(shape.last + 0.4)
             parts.append(_rect("span", first, frame.bottom + 0.5, last - first, 3.5, shape.words))
+        elif isinstance(shape, Note):
+            (place,) = frame.points(np.array([shape.x]), np.array([shape.y]))
+            aside, anchor = (8, "end") if shape.side == "left" else (0, "middle")
+            if _known(place):
+                parts.append(_text(place[0] - aside, place[1] + 4, shape.words, "note", anchor=anchor))
         elif isinstance(shape, Rule):
             at = frame.across(float(frame.x_axis.placed(np.array(shape.at))))
             anchor = "start" if at < (frame.left + frame.right) / 2 else "end"
@@ -523,6 +548,8 @@ def _legend_words(chart: Chart, width: float) -> list[list[tuple[str, str]]]:
             entries += [("now", shape.words)] + ([("before", shape.before)] if shape.before else [])
         elif isinstance(shape, Ribbon) and shape.words:
             entries.append((f"ribbon{shape.style}", shape.words))
+        elif isinstance(shape, Whiskers) and shape.words:
+            entries.append((f"whisker{shape.style}", shape.words))
         elif isinstance(shape, Points) and shape.words:
             entries.append(("dot" if shape.style is None else f"dot{shape.style}", shape.words))
         elif isinstance(shape, Span):
@@ -563,6 +590,8 @@ def _sign(sign: str, x: float, y: float) -> str:
         return _rect(f"bar s{style} p{style}", x - 7, y - 6, 14, 12)
     if sign.startswith("ribbon"):
         return _rect(f"ribbon s{style_of(int(sign[6:]))}", x - 7, y - 6, 14, 12)
+    if sign.startswith("whisker"):
+        return _whisker(int(sign[7:]), (x - 7, y), (x + 7, y))
     if sign.startswith("dot"):
         return _dot(int(sign[3:]) if sign[3:] else None, x, y)
     if sign == "span":

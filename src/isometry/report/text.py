@@ -1,27 +1,30 @@
 """A diagnosis in words, as wide as the terminal and as calm as a good colleague."""
 
 import os
-import re
 import shutil
 import sys
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from isometry.diagnosis.finding import Cause, Diagnosis, Finding, Severity
 from isometry.history.run import Run
+from isometry.report.lines import INDENT, Lines
 from isometry.report.words import clean, decades, layer_range, notes_of, problem, run_line
 from isometry.shown import presents
 
 __all__ = [
     "cause_words",
+    "checked_facts",
     "diagnosis_text",
     "finding_text",
     "fine_problems",
     "headline",
     "healthy_sentence",
     "run_text",
+    "tell",
     "terminal_width",
+    "told_causes",
+    "tone_of",
     "unchecked_problems",
     "wants_colour",
     "where_and_when",
@@ -30,9 +33,6 @@ __all__ = [
 WIDEST = 110
 """Signs in the longest line: longer ones are hard to read, however wide the terminal."""
 NARROWEST = 50
-INDENT = "  "
-LABEL = 10
-"""Signs kept for ``because``, ``so`` and their like."""
 
 HEADLINES = {
     "vanishing_gradient": "The gradient vanishes",
@@ -49,16 +49,6 @@ HEADLINES = {
     "loss_spike": "The loss jumps",
 }
 """Each problem as a short sentence."""
-
-_STYLES = {
-    "STOPS": "1;97;41",
-    "HARMS": "1;30;43",
-    "SLOWS": "1;30;46",
-    "NOTE": "1;7",
-    "healthy": "1;32",
-    "strong": "1",
-    "quiet": "2",
-}
 
 
 def wants_colour(stream: IO[str] | None = None, environment: Mapping[str, str] = os.environ) -> bool:
@@ -87,46 +77,46 @@ def diagnosis_text(
         colour: put ANSI colours in; the words say the same without
         closing: (label, words) pairs for the last line, e.g. ``("report", "runs/first/report.html")``
     """
-    page = _Page(width or terminal_width(), colour)
+    lines = Lines(width or terminal_width(), colour)
     order = diagnosis.run.architecture.names
-    page.facts("isometry", run_line(diagnosis.run))
-    page.blank()
+    lines.facts("isometry", run_line(diagnosis.run))
+    lines.blank()
     if diagnosis.healthy:
-        page.wrapped(page.styled("healthy", "HEALTHY"), healthy_sentence(diagnosis), hanging="")
-        page.blank()
+        lines.wrapped(lines.styled("healthy", "HEALTHY"), healthy_sentence(diagnosis), hanging="")
+        lines.blank()
     for finding in diagnosis.findings:
-        _tell(page, finding, order)
-        page.blank()
+        tell(lines, finding, order)
+        lines.blank()
     for note in notes_of(diagnosis.run):
-        page.wrapped("note", clean(note), hanging="      ")
-        page.blank()
-    page.facts("", _checks(diagnosis), joint="   ·   ", breaks=True)
+        lines.wrapped("note", clean(note), hanging="      ")
+        lines.blank()
+    lines.facts("", checked_facts(diagnosis), joint="   ·   ", breaks=True)
     if closing:
-        page.facts("", [f"{page.styled('quiet', label)}  {clean(words)}" for label, words in closing], joint=" " * 8)
-    return page.text()
+        lines.facts("", [f"{lines.styled('quiet', label)}  {clean(words)}" for label, words in closing], joint=" " * 8)
+    return lines.text()
 
 
 def finding_text(finding: Finding, *, width: int | None = None, colour: bool = False, order: Sequence[str] = ()) -> str:
     """One finding as it stands in a diagnosis."""
-    page = _Page(width or terminal_width(), colour)
-    _tell(page, finding, order or finding.layers)
-    return page.text()
+    lines = Lines(width or terminal_width(), colour)
+    tell(lines, finding, order or finding.layers)
+    return lines.text()
 
 
 def run_text(run: Run, *, width: int | None = None, colour: bool = False) -> str:
     """What a run holds, in a few lines."""
-    page = _Page(width or terminal_width(), colour)
+    lines = Lines(width or terminal_width(), colour)
     summary, names = run.summary(), run.architecture.names
-    page.facts("isometry", run_line(run))
+    lines.facts("isometry", run_line(run))
     model = " · ".join(clean(str(summary[key])) for key in ("model", "framework") if summary.get(key))
     extent = layer_range(names, names) if names else "none"
-    page.labelled("model", model or "unknown")
-    page.labelled("layers", f"{len(names):,}: {extent}" if names else "none")
+    lines.labelled("model", model or "unknown")
+    lines.labelled("layers", f"{len(names):,}: {extent}" if names else "none")
     signals = dict.fromkeys(str(signal).replace("_", " ") for signal, _ in run.history.columns)
-    page.labelled("recorded", ", ".join(signals) or "nothing")
+    lines.labelled("recorded", ", ".join(signals) or "nothing")
     if run.history.scalars:
-        page.labelled("curves", ", ".join(clean(name) for name in run.history.scalars))
-    return page.text()
+        lines.labelled("curves", ", ".join(clean(name) for name in run.history.scalars))
+    return lines.text()
 
 
 def healthy_sentence(diagnosis: Diagnosis) -> str:
@@ -164,6 +154,11 @@ def cause_words(cause: Cause) -> str:
     if cause.decades is None or "decade" in cause.words:
         return clean(cause.words)
     return f"{decades(cause.decades)} decades: {clean(cause.words)}"
+
+
+def tone_of(diagnosis: Diagnosis) -> str:
+    """The worst severity as a word; ``HEALTHY`` where nothing slows, harms or stops training."""
+    return "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
 
 
 def where_and_when(finding: Finding, order: Sequence[str], width: int = 60) -> list[str]:
@@ -206,7 +201,8 @@ def _unchecked_name(name: str, codes: Sequence[str]) -> str:
     return " ".join((problem(name), " and ".join(codes))).rstrip()
 
 
-def _checks(diagnosis: Diagnosis) -> list[str]:
+def checked_facts(diagnosis: Diagnosis) -> list[str]:
+    """What was looked for without a find, and what could not be looked for and why."""
     said = []
     fine = fine_problems(diagnosis)
     if fine:
@@ -218,92 +214,18 @@ def _checks(diagnosis: Diagnosis) -> list[str]:
     return said
 
 
-def _tell(page: "_Page", finding: Finding, order: Sequence[str]) -> None:
+def tell(lines: Lines, finding: Finding, order: Sequence[str]) -> None:
+    """Write a finding: title, summary, causes, consequence. ``order``: all layers of the run, input first."""
     severity = Severity(finding.severity).name
-    title = f"{page.styled(severity, severity)}  {page.styled('strong', problem(finding.problem) or 'finding')}"
-    page.titled(title, ", ".join(where_and_when(finding, order, width=page.width - 40)))
-    page.wrapped("", clean(finding.summary), hanging=INDENT, indent=INDENT)
+    title = f"{lines.styled(severity, severity)}  {lines.styled('strong', problem(finding.problem) or 'finding')}"
+    lines.titled(title, ", ".join(where_and_when(finding, order, width=lines.width - 40)))
+    lines.wrapped("", clean(finding.summary), hanging=INDENT, indent=INDENT)
     label = "because"
     for cause in told_causes(finding):
-        page.labelled(label, cause_words(cause))
+        lines.labelled(label, cause_words(cause))
         label = ""
     if finding.consequence:
-        page.labelled("so", clean(finding.consequence))
-
-
-_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class _Page:
-    """Lines of a given width; colours do not count as signs."""
-
-    def __init__(self, width: int, colour: bool) -> None:
-        self.width = width
-        self.colour = colour
-        self.lines: list[str] = []
-
-    def text(self) -> str:
-        return "\n".join(self.lines).rstrip("\n")
-
-    def styled(self, style: str, words: str) -> str:
-        return f"\x1b[{_STYLES[style]}m{words}\x1b[0m" if self.colour else words
-
-    def blank(self) -> None:
-        if self.lines and self.lines[-1]:
-            self.lines.append("")
-
-    def wrapped(self, lead: str, words: str, *, hanging: str, indent: str = "") -> None:
-        """A paragraph behind a lead; further lines start with ``hanging``."""
-        first = indent + (f"{lead}  " if lead else "")
-        lines = self._wrap(words, " " * _length(first), hanging)
-        lines[0] = first + lines[0][_length(first) :]
-        self.lines += lines
-
-    def labelled(self, label: str, words: str) -> None:
-        """``because   words``, with further lines below the words."""
-        margin = INDENT + " " * LABEL
-        lines = self._wrap(words, margin, margin)
-        lines[0] = INDENT + self.styled("quiet", label) + " " * (LABEL - len(label)) + lines[0][len(margin) :]
-        self.lines += lines
-
-    def titled(self, title: str, aside: str) -> None:
-        """A title with an aside at the right edge, or below where there is no room."""
-        gap = self.width - _length(title) - len(aside)
-        if gap >= 2:
-            self.lines.append(title + " " * gap + self.styled("quiet", aside))
-            return
-        self.lines.append(title)
-        self.lines += [self.styled("quiet", line) for line in self._wrap(aside, INDENT, INDENT)]
-
-    def facts(self, lead: str, facts: Iterable[str], *, joint: str = "  ·  ", breaks: bool = False) -> None:
-        """Facts in one line; where they do not fit, one below the other or wrapped (``breaks``)."""
-        start = f"{self.styled('strong', lead)}  " if lead else ""
-        facts = list(facts)
-        line = start + joint.join(facts)
-        if _length(line) <= self.width:
-            self.lines += [line] if line else []
-            return
-        hanging = " " * _length(start) if lead else INDENT if breaks else ""
-        for position, fact in enumerate(facts):
-            if breaks:
-                self.lines += self._wrap(fact, "", hanging)
-            else:
-                self.lines.append((start if position == 0 else hanging) + fact)
-
-    def _wrap(self, words: str, first: str, further: str) -> list[str]:
-        lines = textwrap.wrap(
-            words,
-            self.width,
-            initial_indent=first,
-            subsequent_indent=further,
-            break_on_hyphens=False,
-            break_long_words=True,
-        )
-        return lines or [first]
-
-
-def _length(text: str) -> int:
-    return len(_ESCAPE.sub("", text))
+        lines.labelled("so", clean(finding.consequence))
 
 
 @presents(Diagnosis)
