@@ -1,10 +1,11 @@
-"""How a diagnosis is told and shown.
+"""How runs, diagnoses, checks and predictions are told and shown.
 
-Takes a ``Run`` or a ``Diagnosis``; gives terminal text (``text.py``), JSON after published schemas (``json.py``),
-Markdown, charts as data (``plots/``, one file each) and their ink: ``svg.py`` for the page, ``draw.py`` for figures.
-Importing it registers how ``print`` shows the public values.
+Takes a ``Run``, a ``Diagnosis``, a ``Check`` or a ``Prediction`` (the last two in ``checks/``); gives terminal text
+(``text.py``), JSON after published schemas (``json.py``), Markdown, charts as data (``plots/``, one file each) and
+their ink: ``svg.py`` for the page, ``draw.py`` for figures. Importing it registers how ``print`` shows these values.
 """
 
 from isometry.report import text
+from isometry.report.checks import text as checks_text
 
-__all__ = ["text"]
+__all__ = ["checks_text", "text"]

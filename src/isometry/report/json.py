@@ -1,22 +1,28 @@
-"""Diagnoses and runs as strict JSON, after schemas that are part of the package."""
+"""Diagnoses, runs, checks and predictions as strict JSON, after schemas that are part of the package."""
 
 import json
 import math
 from importlib.resources import files
 from typing import Any
 
+from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError
 from isometry.history.run import Run
 
 __all__ = ["SCHEMAS", "schema", "strict", "to_json"]
 
-SCHEMAS = {"isometry/diagnosis/1": "diagnosis-1.json", "isometry/run-summary/1": "run-summary-1.json"}
+SCHEMAS = {
+    "isometry/check/1": "check-1.json",
+    "isometry/diagnosis/1": "diagnosis-1.json",
+    "isometry/prediction/1": "prediction-1.json",
+    "isometry/run-summary/1": "run-summary-1.json",
+}
 """Published schemas: the name that a document carries under ``schema``, and its file."""
 
 
-def to_json(thing: Diagnosis | Run) -> str:
-    """A diagnosis or a run as JSON that every parser reads.
+def to_json(thing: Diagnosis | Run | Check | Prediction) -> str:
+    """A value as JSON that every parser reads.
 
     JSON knows no NaN and no infinity: they stand as the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
     """

@@ -1,4 +1,4 @@
-"""One call that writes a run or its diagnosis to a file, in the form that the suffix names."""
+"""One call that writes what isometry found to a file, in the form that the suffix names."""
 
 import contextlib
 import os
@@ -6,28 +6,33 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.diagnose import diagnose
 from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError
 from isometry.history.run import Run
+from isometry.report.checks.markdown import check_markdown, prediction_markdown
 from isometry.report.json import to_json
 from isometry.report.markdown import markdown
 
-__all__ = ["FORMS", "report"]
+__all__ = ["FORMS", "Reported", "report"]
+
+Reported = Diagnosis | Check | Prediction
+"""What there are reports of."""
 
 
-def report(thing: Run | Diagnosis, path: str | Path) -> Path:
+def report(thing: Run | Reported, path: str | Path) -> Path:
     """Write a report; the file is there in full or not at all.
 
     Args:
-        thing: a diagnosis, or a run, which is diagnosed first
+        thing: a diagnosis, a check, a prediction, or a run, which is diagnosed first
         path: the file; its suffix names the form: .html .json .md .png .pdf .svg
 
     Returns:
         The path of the file.
 
     Raises:
-        IsometryError: no form has that suffix, the thing is neither run nor diagnosis, or the file cannot be written.
+        IsometryError: no form has that suffix, the thing is none of these, or the file cannot be written.
     """
     path = Path(path)
     form = FORMS.get(path.suffix.lower())
@@ -37,34 +42,55 @@ def report(thing: Run | Diagnosis, path: str | Path) -> Path:
         )
     if isinstance(thing, Run):
         thing = diagnose(thing)
-    if not isinstance(thing, Diagnosis):
+    if not isinstance(thing, Reported):
         raise IsometryError(
-            f"A {type(thing).__name__} cannot be reported. Give a run or a diagnosis, "
-            "for example isometry.load('runs/first')."
+            f"A {type(thing).__name__} cannot be reported. Give a run, a diagnosis, a check or a "
+            "prediction, for example isometry.load('runs/first')."
         )
     _write(path, form(thing))
     return path
 
 
-def _html(diagnosis: Diagnosis) -> bytes:
+def _html(thing: Reported) -> bytes:
+    from isometry.report.checks.html import check_page, prediction_page
     from isometry.report.html import page
 
-    return page(diagnosis).encode("utf-8")
+    match thing:
+        case Check():
+            return check_page(thing).encode("utf-8")
+        case Prediction():
+            return prediction_page(thing).encode("utf-8")
+    return page(thing).encode("utf-8")
 
 
-def _drawn(form: str) -> Callable[[Diagnosis], bytes]:
-    def drawn(diagnosis: Diagnosis) -> bytes:
+def _markdown(thing: Reported) -> bytes:
+    match thing:
+        case Check():
+            return check_markdown(thing).encode("utf-8")
+        case Prediction():
+            return prediction_markdown(thing).encode("utf-8")
+    return markdown(thing).encode("utf-8")
+
+
+def _drawn(form: str) -> Callable[[Reported], bytes]:
+    def drawn(thing: Reported) -> bytes:
+        from isometry.report.checks.poster import check_poster, prediction_poster
         from isometry.report.draw import poster
 
-        return poster(diagnosis, form=form)
+        match thing:
+            case Check():
+                return check_poster(thing, form=form)
+            case Prediction():
+                return prediction_poster(thing, form=form)
+        return poster(thing, form=form)
 
     return drawn
 
 
-FORMS: dict[str, Callable[[Diagnosis], bytes]] = {
+FORMS: dict[str, Callable[[Reported], bytes]] = {
     ".html": _html,
-    ".json": lambda diagnosis: (to_json(diagnosis) + "\n").encode("utf-8"),
-    ".md": lambda diagnosis: markdown(diagnosis).encode("utf-8"),
+    ".json": lambda thing: (to_json(thing) + "\n").encode("utf-8"),
+    ".md": _markdown,
     ".png": _drawn("png"),
     ".pdf": _drawn("pdf"),
     ".svg": _drawn("svg"),

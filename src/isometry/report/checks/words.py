@@ -1,0 +1,202 @@
+"""What checks and predictions say, in sentences that every form shares."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.diagnosis.check import Check, Prediction
+from isometry.diagnosis.finding import Diagnosis
+from isometry.history.inspection import JacobianFacts
+from isometry.report.text import HEADLINES
+from isometry.report.words import called, clean, counted, notes_of, number, plural, problem
+
+__all__ = [
+    "DEPARTURES",
+    "JACOBIAN",
+    "THEORY",
+    "band_words",
+    "course",
+    "dead_words",
+    "expectation",
+    "facts",
+    "headline",
+    "inside_words",
+    "jacobian_words",
+    "leads",
+    "notes",
+    "place",
+    "reach",
+    "reference",
+    "size",
+    "told_diagnosis",
+]
+
+Floats = NDArray[np.float64]
+Place = Literal["inside", "below", "above", ""]
+
+THEORY = "What theory says"
+JACOBIAN = "How near to an isometry"
+DEPARTURES = "Where it departs from its law of weights"
+MOSTLY = 0.5
+"""Share of dead networks above which a network is said to be expected dead; words only."""
+LEVEL = 0.5
+"""Decades between the ends below which δ is said to keep its size; words only."""
+
+
+def facts(prediction: Prediction, parameters: object = None) -> list[str]:
+    """The first line: model, extent, and how many networks were drawn to compare."""
+    extent = plural(len(prediction.architecture), "layer")
+    if isinstance(parameters, int):
+        extent += f", {plural(parameters, 'parameter')}"
+    model = clean(prediction.architecture.model) or "a model without a name"
+    return [model, extent, _drawn(prediction)]
+
+
+def _drawn(prediction: Prediction) -> str:
+    if not prediction.nets:
+        return "nothing was predicted"
+    by = "of the exact sampler" if prediction.source == "exact sampler" else "drawn anew"
+    return f"{plural(prediction.nets, 'network')} {by}"
+
+
+def headline(check: Check) -> str:
+    """The verdict in one line."""
+    if not check.healthy:
+        worst = check.findings[0].problem
+        return HEADLINES.get(worst, problem(worst).capitalize())
+    return "Healthy before its first step" if check.diagnosis.checked else "Nothing could be checked"
+
+
+def leads(check: Check) -> list[str]:
+    """The sentences beneath the verdict."""
+    if not check.healthy:
+        return [check.findings[0].summary, inside_words(check)]
+    count = len(check.diagnosis.checked)
+    if not count:
+        return ["Nothing could be checked, so nothing can be said."]
+    said = "Before the first step nothing shows that would slow, harm or stop training: "
+    said += f"{count} kinds of problem were looked for."
+    left = len(check.findings)
+    if left:
+        said += " One note follows." if left == 1 else f" {left} notes follow."
+    return [said, inside_words(check)]
+
+
+def notes(check: Check) -> tuple[str, ...]:
+    """What could not be seen or done, in the measured pass and in the prediction."""
+    return tuple(dict.fromkeys((*notes_of(check.run), *check.prediction.notes)))
+
+
+def told_diagnosis(check: Check) -> Diagnosis:
+    """The diagnosis without the step since when something holds: there is but one."""
+    findings = tuple(replace(finding, first_step=None) for finding in check.findings)
+    return replace(check.diagnosis, findings=findings)
+
+
+def inside_words(check: Check) -> str:
+    """How many of the measured values the prediction explains."""
+    if math.isnan(check.inside):
+        return "No measured value could be held against a prediction."
+    if check.inside == 1:
+        return "Every measured value lies in its predicted band."
+    share = min(99, round(100 * check.inside))
+    return f"{share} % of the measured values lie in their predicted band; of an ordinary network about 95 % do."
+
+
+# Sizes ----------------------------------------------------------------------------------------------------------------
+
+
+def size(value: float) -> str:
+    """Decades to the second digit after the point: ``−6.98``; ``–`` where nothing is known."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.2f}" if abs(value) < 99.995 else f"{value:.1f}"
+    return "0" if float(text) == 0 else text.replace("-", "−")
+
+
+def reach(low: float, high: float) -> str:
+    """``−7.20 … −6.70``"""
+    if math.isnan(low) or math.isnan(high):
+        return "–"
+    return size(low) if low == high else f"{size(low)} … {size(high)}"
+
+
+def band_words(prediction: Prediction) -> str:
+    """What the shaded band of a picture is."""
+    networks = "networks of the exact sampler" if prediction.source == "exact sampler" else "networks drawn anew"
+    return f"predicted: 95 % of {networks}"
+
+
+def place(value: float, low: float, high: float) -> Place:
+    """Where a measured value lies beside its band; empty where there is no value or no band."""
+    if math.isnan(value) or math.isnan(low) or math.isnan(high) or low == high:
+        return ""
+    return "below" if value < low else "above" if value > high else "inside"
+
+
+def reference(prediction: Prediction) -> str:
+    """The layer that δ is held against, as it is called in a sentence."""
+    known = np.flatnonzero(~np.isnan(prediction.backward.mean))
+    return called(prediction.architecture.names[int(known[-1])]) if known.size else "the output"
+
+
+def expectation(prediction: Prediction) -> str:
+    """What δ is predicted to do from the output side to the input side, in one line."""
+    mean = prediction.backward.mean
+    if prediction.dead > MOSTLY and not np.isnan(mean).all():
+        first = np.flatnonzero(~np.isnan(mean))[0]
+        mean = np.where(np.arange(len(mean)) == first, -math.inf, mean)
+    return course("δ", mean, prediction.architecture.names, backwards=True, predicted=True)
+
+
+def course(signal: str, values: Floats, names: Sequence[str], *, backwards: bool, predicted: bool = False) -> str:
+    """What a signal does along depth: ``δ falls by 7.0 decades from fc12 to fc1``.
+
+    Args:
+        signal: what to call it.
+        values: log10 of its size; NaN where it is not known, −∞ where nothing arrives. shape (layers,)
+        names: of the layers.
+        backwards: from the output to the input.
+        predicted: say that it is predicted to do so.
+    """
+    known, gone = np.flatnonzero(np.isfinite(values)), np.flatnonzero(np.isneginf(values))
+    if gone.size and backwards:
+        where = called(names[int(gone.max())])
+        return f"{signal} is predicted not to reach {where}" if predicted else f"{signal} does not reach {where}"
+    if known.size < 2:
+        return f"{signal} is {'predicted' if predicted else 'known'} at fewer than two layers"
+    start, end = (int(k) for k in (known[[-1, 0]] if backwards else known[[0, -1]]))
+    change = float(values[end] - values[start])
+    ending = "" if predicted else "s"
+    if abs(change) < LEVEL:
+        does = f"keep{ending} its size"
+    else:
+        does = f"{'fall' if change < 0 else 'grow'}{ending} by {abs(change):.1f} decades"
+    verb = "is predicted to " if predicted else ""
+    return f"{signal} {verb}{does} from {called(names[start])} to {called(names[end])}"
+
+
+def dead_words(prediction: Prediction) -> str:
+    """In how many networks nothing arrives."""
+    return f"In {100 * prediction.dead:.0f} % of such networks the first layer gets no gradient at all."
+
+
+# The Jacobian ---------------------------------------------------------------------------------------------------------
+
+
+def jacobian_words(facts: JacobianFacts) -> str:
+    """How far the whole map is from an isometry, in one sentence."""
+    if facts.reason:
+        return f"The Jacobian was not measured: {clean(facts.reason).rstrip('.')}."
+    return (
+        f"Between {counted(facts.inputs)} inputs and {counted(facts.outputs)} outputs the Jacobian's squared singular "
+        f"values (how much it stretches directions) have the mean {number(facts.mean_square)} and, in units of that "
+        f"mean squared, the variance {number(facts.variance)}, and the largest singular value is at least "
+        f"{number(facts.largest)}; in an isometry these are 1, 0 and 1."
+    )
