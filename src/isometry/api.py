@@ -29,8 +29,10 @@ NETS = 20
 """Networks that a prediction is drawn from …"""
 NETS_CHANGED = 5
 """… and those that a change is tried on."""
-FOR_BAND, FOR_CHANGES = 0.5, 0.9
-"""Shares of the time after which the networks as they are, and those with changes, are to be drawn."""
+CHANGES_AT_LEAST = 4
+"""Changes that are tried on one network at least, however long it takes."""
+FOR_BAND, FOR_CHANGES = 0.4, 0.4
+"""Shares of the time for networks as they are, and for those with changes; the rest is for everything else."""
 
 
 def watch(
@@ -131,18 +133,16 @@ def _inspector(model: Any, batch: Any, loss_fn: Any, seed: int) -> Inspector:
 
 
 def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
-    started = perf_counter()
     run = inspector.measure()
-    started += (measuring := perf_counter() - started)
     drawn = inspector.draw(nets or NETS, seconds=_unless(nets, FOR_BAND * seconds))
     as_it_is = judge.counterfactual(judge.AS_IT_IS, (), drawn, run.architecture)
     inspection = _inspection(inspector, run, drawn)
-    told = [as_it_is]
+    told, started = [as_it_is], perf_counter()
     for name, edits in alternatives(run.architecture, _typical(inspection.sigma_b)):
         left = FOR_CHANGES * seconds - (perf_counter() - started)
-        if nets is None and left < 2 * measuring:
+        if nets is None and left <= 0 and len(told) > CHANGES_AT_LEAST:
             break
-        changed = inspector.draw(min(nets or NETS_CHANGED, NETS_CHANGED), edits=edits, seconds=left, fewest=2)
+        changed = inspector.draw(NETS_CHANGED, edits=edits, seconds=_unless(nets, left / 4), fewest=1)
         told.append(judge.counterfactual(name, edits, changed, run.architecture))
     return judge.check(replace(inspection, jacobian=inspector.jacobian()), told)
 

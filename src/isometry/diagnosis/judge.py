@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Prediction
 from isometry.diagnosis.diagnose import diagnose
+from isometry.errors import NotRecorded
 from isometry.history.inspection import Drawn, Inspection
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import Edit
@@ -80,8 +81,8 @@ def band(values: Floats) -> Band:
     Networks whose signal is exactly zero or not finite are left out. shape of ``values``: (nets, layers)
     """
     finite = np.where(np.isfinite(values), values, np.nan)
-    count = np.asarray(np.isfinite(values).sum(axis=0))
-    some = np.asarray(count > 1)
+    count = np.asarray(np.isfinite(values).sum(axis=0), dtype=np.int64)
+    some = np.flatnonzero(count > 1)
     mean, reach = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
     mean[some] = np.nanmean(finite[:, some], axis=0)
     scatter = np.maximum(np.nanstd(finite[:, some], axis=0, ddof=1), LEAST_SCATTER)
@@ -108,15 +109,28 @@ def student_quantile(probability: float, freedom: NDArray[np.int64] | int) -> Fl
 
 
 def _reference(drawn: Drawn) -> int:
-    """The last layer that δ was measured at in every network."""
-    return int(np.flatnonzero(np.isfinite(drawn.backward).all(axis=0))[-1])
+    """The last layer that δ was measured at in every network; in any, where there is none."""
+    everywhere = np.flatnonzero(np.isfinite(drawn.backward).all(axis=0))
+    return int((everywhere if len(everywhere) else _measured(drawn))[-1])
 
 
 def _first(architecture: Architecture, drawn: Drawn) -> int:
     """The first layer with a matrix that δ was measured at."""
-    measured = ~np.isnan(drawn.backward).all(axis=0)
-    positions = [k for k, layer in enumerate(architecture) if measured[k] and layer.weighted]
-    return positions[0] if positions else int(np.flatnonzero(measured)[0])
+    measured = _measured(drawn)
+    weighted = [k for k in measured if architecture.layers[k].weighted]
+    return int(weighted[0] if weighted else measured[0])
+
+
+def _measured(drawn: Drawn) -> NDArray[np.intp]:
+    """The layers that δ was measured at.
+
+    Raises:
+        NotRecorded: there is none.
+    """
+    measured = np.flatnonzero(np.any(~np.isnan(drawn.backward), axis=0))
+    if not len(measured):
+        raise NotRecorded("No gradient came to any layer, so there is no profile to predict. Does the loss use them?")
+    return measured
 
 
 def _harm(told: Counterfactual) -> tuple[bool, float]:

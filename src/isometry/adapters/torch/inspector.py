@@ -89,6 +89,8 @@ class Inspector:
             parameter.grad = None
         self._args, self._kwargs = args, kwargs
         self._told = tuple(notes)
+        self._by_input = False
+        """Gradients are asked of the input instead of the parameters."""
         self._seed = seed
         self._sites = Sites()
         self._sites.add(self._model)
@@ -275,9 +277,8 @@ class Inspector:
 
     def _forward(self, recording: Recording, alteration: Alteration | None) -> Any:
         args, kwargs = tree_map(_fresh, (tuple(self._args), dict(self._kwargs)))
-        if not any(parameter.requires_grad for parameter in self._model.parameters()):
-            for tensor in tensors_in([args, kwargs]):
-                tensor.requires_grad_(tensor.is_floating_point())
+        if self._by_input:
+            args, kwargs = tree_map(_asking, (args, kwargs))
         recording.passes += 1
         self._tracer.alteration = alteration
         self._tracer.begin(recording, tensors_in([args, kwargs]))
@@ -338,6 +339,7 @@ class Inspector:
         asked = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         for parameter in asked:
             parameter.requires_grad_(False)
+        self._by_input = True
         return asked
 
     def _restore(self, asked: Iterable[nn.Parameter]) -> None:
@@ -346,6 +348,7 @@ class Inspector:
                 weight.copy_(values)
         for parameter in asked:
             parameter.requires_grad_()
+        self._by_input = False
         self._model.zero_grad(set_to_none=True)
 
 
@@ -358,6 +361,13 @@ def _fresh(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
     return value.detach().clone().requires_grad_(value.requires_grad)
+
+
+def _asking(value: Any) -> Any:
+    """The same tensor, asking for its gradient, and yet free to be written into: it is no leaf."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    return value.requires_grad_().clone()
 
 
 def _scalar(loss: Any) -> Tensor:

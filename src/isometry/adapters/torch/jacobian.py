@@ -25,7 +25,7 @@ ROUNDS = 5
 def jacobian_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JacobianFacts:
     """Moments of the singular values of ∂output/∂input, sample by sample, averaged over the batch.
 
-    tr JᵀJ = E ‖J v‖² and tr (JᵀJ)² = E ‖JᵀJ v‖² for v of independent standard normal numbers; J v is found by deriving
+    tr JᵀJ = E ‖J v‖² and tr (JᵀJ)² = E ‖JᵀJ v‖² for v of random direction and length √inputs; J v is found by deriving
     Jᵀu twice, so that whatever autograd can derive twice will do.
 
     Where a model normalises over the batch, the samples' Jacobians hang together and are taken as one.
@@ -47,6 +47,8 @@ def jacobian_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
         for parameter in asked:
             parameter.requires_grad_(False)
         with sdpa_kernel(SDPBackend.MATH):
+            # A copy goes in, for a model may write into what it is given.
+            args, kwargs = tree_map(lambda value: entry.clone() if value is entry else value, (args, kwargs))
             leaving = next((t for t in tensors_in(model(*args, **kwargs)) if t.requires_grad), None)
             if leaving is None or leaving.shape[:1] != entry.shape[:1]:
                 return _not_measured("the output has no row for each sample of the input")
@@ -82,7 +84,8 @@ def _moments(entry: Tensor, leaving: Tensor) -> JacobianFacts:
     inputs, outputs = entry.numel() // samples, leaving.numel() // samples
     trace = trace_of_square = 0.0
     for _ in range(PROBES):
-        pushed = push(torch.randn_like(entry))
+        direction = torch.randn_like(entry)
+        pushed = push(direction * (inputs**0.5 / _lengths(direction)))  # of one length: an isometry has no scatter then
         trace += _square(pushed) / (PROBES * samples)
         trace_of_square += _square(pull(pushed)) / (PROBES * samples)
     rank = min(inputs, outputs)
