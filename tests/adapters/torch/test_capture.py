@@ -298,6 +298,34 @@ def test_step_in_another_thread_is_met_in_silence(
     assert capsys.readouterr().err == ""
 
 
+def test_forward_pass_in_another_thread_hides_none(capture: TorchCapture) -> None:
+    model, other = Chain(4, 5, 2), Chain(4, 5, 2)
+    inside, done = threading.Event(), threading.Event()
+
+    def wait(*called: object) -> None:
+        inside.set()
+        done.wait()
+
+    other.layers.register_forward_pre_hook(wait)
+    thread = threading.Thread(target=lambda: other(X))
+    thread.start()
+    inside.wait()
+    loss = F.cross_entropy(model(X), Y)
+    done.set()
+    thread.join()
+    assert followed(capture, loss.backward).others == ("other",)
+
+
+def test_fault_in_our_hooks_ends_the_script_with_a_reason(
+    capture: TorchCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isometry.adapters.torch.capture.tensors_in", lambda output: 1 / 0)
+    with pytest.raises(SystemExit):
+        Chain(4, 5, 2)(X)
+    assert capture.trouble is not None
+    assert "ZeroDivisionError" in capture.trouble
+
+
 def test_fault_of_ours_ends_the_script_with_a_reason(capture: TorchCapture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isometry.adapters.torch.capture.describe_loss", lambda loss: 1 / 0)
     model = Chain(4, 5, 2)
@@ -407,6 +435,18 @@ def test_model_that_cannot_be_copied_is_taken_itself(capture: TorchCapture) -> N
     model = Chain(4, 5, 2)
     model.lock = threading.Lock()  # type: ignore[assignment]
     assert followed(capture, lambda: F.cross_entropy(model(X), Y).backward()).model is model
+
+
+def test_model_that_keeps_a_state_is_copied(capture: TorchCapture) -> None:
+    class Keeps(Chain):
+        def forward(self, x: Tensor) -> Tensor:
+            self.state = (self.layers(x), x)
+            return self.state[0]
+
+    model = Keeps(4, 5, 2)
+    captured = followed(capture, lambda: F.cross_entropy(model(X), Y).backward())
+    assert captured.model is not model
+    gradients_of_replay(capture)
 
 
 def test_copy_does_not_see_what_the_script_does_on_its_way_out(capture: TorchCapture) -> None:
