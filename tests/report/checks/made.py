@@ -13,7 +13,7 @@ from isometry.network.architecture import Architecture
 from isometry.network.edits import InsertNorm, Reinitialise, ReplaceActivation
 from isometry.network.signals import Signal
 from isometry.theory.explain import Explanation, HiddenLayer, explain
-from tests.report.drawn import HOSTILE
+from tests.report.drawn import HOSTILE, residual
 from tests.runs import make_run
 
 Floats = NDArray[np.float64]
@@ -192,6 +192,23 @@ def without_layers() -> Check:
     return replace(made, diagnosis=diagnosis, prediction=prediction, forward=nothing, backward=nothing)
 
 
+def branched() -> Check:
+    """Four residual blocks, whose branches carry smaller signals."""
+    run = residual()
+    count = len(run.architecture)
+    back = np.array([0.0 if layer.branch is None else -0.5 for layer in run.architecture])
+    made = make_check(layers=count)
+    prediction = replace(
+        made.prediction,
+        architecture=run.architecture,
+        backward=band(back, np.full(count, 0.1)),
+        forward=band(back, np.full(count, 0.1)),
+        explanation=None,
+    )
+    diagnosis = replace(made.diagnosis, run=replace(made.run, architecture=run.architecture))
+    return replace(made, diagnosis=diagnosis, prediction=prediction, forward=back, backward=back)
+
+
 CHECKS: dict[str, Callable[[], Check]] = {
-    made.__name__: made for made in (healthy, sick, deep, broken, single, hostile, without_layers)
+    made.__name__: made for made in (healthy, sick, deep, broken, single, branched, hostile, without_layers)
 }

@@ -14,7 +14,7 @@ from isometry.report.checks.phases import phase_diagram
 from isometry.report.checks.pictures import check_album, prediction_album
 from isometry.report.checks.profiles import backward_profile, forward_profile
 from isometry.report.svg import svg
-from tests.report.checks.made import CHECKS, broken, explained, healthy, sick, single
+from tests.report.checks.made import CHECKS, branched, broken, explained, healthy, sick, single
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,15 @@ def test_what_has_no_place_is_a_sign_and_what_stands_alone_has_whiskers():
     assert list(alone.at) == [1.0]
     assert alone.low[0] == -4.0  # −∞ is drawn below all that is seen
     assert chart.title == "δ does not reach fc2"
+
+
+def test_branches_stand_beside_the_main_path():
+    check = branched()
+    chart = backward_profile(check.prediction, check)
+    (band,), (mean, measured), (beside,) = chart.of(Ribbon), chart.of(Line), chart.of(Points)
+    on_path = [k for k, layer in enumerate(check.prediction.architecture) if layer.branch is None]
+    assert list(measured.x) == list(mean.x) == list(band.x) == on_path
+    assert list(beside.x) == list(chart.of(Whiskers)[0].at) == sorted(set(range(len(check.backward))) - set(on_path))
 
 
 def test_one_layer_has_a_band_all_the_same():

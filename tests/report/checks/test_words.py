@@ -35,7 +35,7 @@ def test_a_band_is_told_from_end_to_end():
     assert reach(-7.2, -6.7) == "−7.20 … −6.70"
     assert reach(-np.inf, -1.0) == "−∞ … −1.00"
     assert reach(np.nan, 1.0) == "–"
-    assert reach(0.0, 0.0) == "0"
+    assert reach(0.0, 0.0) == reach(-0.002, 0.002) == "0"
 
 
 def test_a_value_without_a_band_lies_nowhere():
@@ -130,6 +130,12 @@ def test_a_change_that_leaves_much_of_the_loss_is_no_rescue():
         "as it is": "◂ this network",
         "half the weights": "worse",
     }
+
+
+def test_a_change_that_turns_loss_into_growth_overshoots():
+    edit = (AddSkip(("fc1",)),)
+    changes = (Counterfactual("skips", edit, 2.0, 1.0, 0.1), Counterfactual("as it is", (), -4.4, 0.0, 0.1))
+    assert [row[-1] for row in change_rows(changes)] == ["overshoots", "◂ this network"]
 
 
 def test_where_nothing_is_lost_nothing_needs_a_rescue():

@@ -42,7 +42,7 @@ def changes_chart(prediction: Prediction, changes: Sequence[Counterfactual]) -> 
     rows = tuple(change_rows(changes))
     return Chart(
         title=_title(changes),
-        reading="A point is the mean of networks with one thing changed, its bar one deviation; at 0 δ keeps its size.",
+        reading="A point is the mean of drawn networks, its bar one standard deviation; at 0 δ keeps its size.",
         x=Axis("what δ gains or loses on its way to the input", unit="decades"),
         y=Axis("", scale="layers", names=tuple(_name(one) for one in changes)),
         shapes=tuple(shapes),

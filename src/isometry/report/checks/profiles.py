@@ -7,14 +7,16 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis.check import Band, Check, Prediction
 from isometry.errors import NotRecorded
-from isometry.report.chart import Axis, Chart, Level, Line, Mark, Ribbon, Shape, Table, Whiskers
+from isometry.report.chart import Axis, Chart, Level, Line, Mark, Points, Ribbon, Shape, Table, Whiskers
 from isometry.report.checks.words import band_words, course, expectation, place, reach, reference, size
-from isometry.report.columns import listed
+from isometry.report.columns import chains, listed
 from isometry.report.words import clean, plural
 
 __all__ = ["backward_profile", "forward_profile"]
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+"""Layers that a signal runs through one after the other, by their places."""
 
 MEASURED, PREDICTED = 0, 4
 """Styles: a solid line with round markers, and grey."""
@@ -86,13 +88,10 @@ def _profile(
     if not np.isfinite(band.mean).any() and (measured is None or not np.isfinite(measured).any()):
         raise NotRecorded(f"{axis.words.partition(',')[0]} was neither predicted nor measured at any layer")
     names = prediction.architecture.names
-    shapes = _band(band, measured, band_words(prediction))
-    shapes.append(_line("mean predicted" if measured is None else "", band.mean, style=PREDICTED, context=True))
+    paths = chains(prediction.architecture)
+    shapes = [*_bands(band, measured, paths, band_words(prediction)), *_means(band, paths, said=measured is None)]
     if measured is not None:
-        shapes.append(_line("measured", measured, style=MEASURED))
-        shapes += [
-            Mark(float(k), "zero", f"no signal at {clean(names[k])}") for k in np.flatnonzero(np.isneginf(measured))
-        ]
+        shapes += _measured(measured, paths, names)
     seen = np.concatenate([values[np.isfinite(values)] for values in (band.low, band.high, *_given(measured))])
     shapes += [level for level in levels if seen.size and seen.min() <= level.at <= seen.max()]
     return Chart(
@@ -111,32 +110,50 @@ def _given(measured: Floats | None) -> tuple[Floats, ...]:
     return () if measured is None else (measured,)
 
 
-def _band(band: Band, measured: Floats | None, words: str) -> list[Shape]:
-    """A ribbon, and whiskers where a layer stands alone. An end at −∞ is drawn at the lowest value of the picture."""
-    known = [values[np.isfinite(values)] for values in (band.low, band.high, *_given(measured))]
-    lowest = float(np.concatenate(known).min()) if any(part.size for part in known) else 0.0
-    low = np.where(np.isneginf(band.low), lowest - 1, band.low)
-    x = np.arange(len(low), dtype=np.float64)
+def _bands(band: Band, measured: Floats | None, paths: Sequence[Places], words: str) -> list[Shape]:
+    """A ribbon along each path, whiskers for a layer beside them or alone; −∞ is drawn below all that is seen."""
+    seen = np.concatenate([values[np.isfinite(values)] for values in (band.low, band.high, *_given(measured))])
+    low = np.where(np.isneginf(band.low), (seen.min() if seen.size else 0.0) - 1, band.low)
     there = np.isfinite(low) & np.isfinite(band.high)
-    beside = np.zeros_like(there)
-    beside[1:] |= there[:-1]
-    beside[:-1] |= there[1:]
-    alone = there & ~beside
+    alone = there.copy()
     shapes: list[Shape] = []
-    if (there & beside).any():
-        shapes.append(
-            Ribbon(words, x, np.where(there, low, np.nan), np.where(there, band.high, np.nan), style=PREDICTED)
-        )
+    for path in paths:
+        known = there[path]
+        joined = known & (np.append(known[1:], False) | np.append(False, known[:-1]))
+        alone[path[joined]] = False
+        if joined.any():
+            lower, upper = (np.where(known, end[path], np.nan) for end in (low, band.high))
+            shapes.append(Ribbon("" if shapes else words, path.astype(np.float64), lower, upper, style=PREDICTED))
     if alone.any():
-        shapes.append(Whiskers("" if shapes else words, x[alone], low[alone], band.high[alone], style=PREDICTED))
+        at = np.flatnonzero(alone)
+        shapes.append(Whiskers("" if shapes else words, at.astype(np.float64), low[at], band.high[at], style=PREDICTED))
     return shapes
 
 
-def _line(words: str, values: Floats, *, style: int, context: bool = False) -> Line:
-    x = np.arange(len(values), dtype=np.float64)
-    placed = np.where(np.isfinite(values), values, np.nan)
-    markers = not context and len(values) <= MARKED
-    return Line(words, x, placed, style=style, role="context" if context else "main", markers=markers)
+def _means(band: Band, paths: Sequence[Places], *, said: bool) -> list[Shape]:
+    return [
+        Line("mean predicted" if said and place == 0 else "", *_along(band.mean, path), style=PREDICTED, role="context")
+        for place, path in enumerate(paths)
+    ]
+
+
+def _measured(values: Floats, paths: Sequence[Places], names: Sequence[str]) -> list[Shape]:
+    """A line along each path, points beside them, and a sign where nothing arrives."""
+    marked = len(values) <= MARKED
+    shapes: list[Shape] = [
+        Line("measured" if place == 0 else "", *_along(values, path), style=MEASURED, markers=marked)
+        for place, path in enumerate(paths)
+    ]
+    beside = np.setdiff1d(np.flatnonzero(np.isfinite(values)), np.concatenate(paths))
+    if beside.size:
+        words = "measured beside the main path (branches, before a norm)"
+        shapes.append(Points(words, *_along(values, beside)))
+    gone = np.flatnonzero(np.isneginf(values)).tolist()
+    return [*shapes, *(Mark(float(k), "zero", f"no signal at {clean(names[k])}") for k in gone)]
+
+
+def _along(values: Floats, path: Places) -> tuple[Floats, Floats]:
+    return path.astype(np.float64), np.where(np.isfinite(values[path]), values[path], np.nan)
 
 
 # In words -------------------------------------------------------------------------------------------------------------

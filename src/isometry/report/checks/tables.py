@@ -10,7 +10,7 @@ from isometry.diagnosis.check import Check, Counterfactual, Prediction
 from isometry.report.chart import Table
 from isometry.report.checks.words import place, reach, reference, size
 from isometry.report.columns import listed
-from isometry.report.words import clean
+from isometry.report.words import called, clean
 
 __all__ = [
     "CHANGES",
@@ -131,7 +131,7 @@ def _remark(check: Check, k: int) -> str:
 def changes_glossary(prediction: Prediction) -> str:
     """What the numbers mean."""
     known = np.flatnonzero(~np.isnan(prediction.backward.mean))
-    first = clean(prediction.architecture.names[int(known[0])]) if known.size else "the input"
+    first = called(prediction.architecture.names[int(known[0])]) if known.size else "the input"
     return (
         f"Decades that δ gains (+) or loses (−) from {reference(prediction)} to {first}, give or take one standard "
         "deviation from one network to the next, and that z gains or loses on its way to the output."
@@ -158,5 +158,5 @@ def _rescue(one: Counterfactual, present: float) -> str:
     if abs(one.backward) > abs(present) + WORSE:
         return "worse"
     if abs(present) > LOST and abs(one.backward) > max(LOST, STILL * abs(present)):
-        return "no rescue"
+        return "overshoots" if one.backward * present < 0 else "no rescue"
     return ""

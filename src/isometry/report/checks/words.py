@@ -124,7 +124,7 @@ def reach(low: float, high: float) -> str:
     """``−7.20 … −6.70``"""
     if math.isnan(low) or math.isnan(high):
         return "–"
-    return size(low) if low == high else f"{size(low)} … {size(high)}"
+    return size(low) if size(low) == size(high) else f"{size(low)} … {size(high)}"
 
 
 def band_words(prediction: Prediction) -> str:
