@@ -35,7 +35,7 @@ from isometry.network.architecture import Architecture
 from isometry.network.nonlinearity import SLOPES, slope
 from isometry.network.signals import Signal
 
-__all__ = ["RESTING_SLOPE", "TWO_SIDED", "Gain", "Part", "PartKind", "attribute", "causes_of"]
+__all__ = ["RESTING_SLOPE", "TWO_SIDED", "Gain", "Part", "PartKind", "attribute", "causes_of", "normal_slope"]
 
 Array = NDArray[np.float64]
 
@@ -298,8 +298,8 @@ def _through_slope(architecture: Architecture, measured: _Measured, position: in
     mean, std = float(measured.z_mean[position]), float(measured.z_std[position])
     if layer.activation in TWO_SIDED and layer.activation in SLOPES and np.isfinite(mean) and np.isfinite(std):
         points += [
-            _Waypoint(epsilon + _normal_slope(layer.activation, 0.0, std), PartKind.SPREAD, layer.name),
-            _Waypoint(epsilon + _normal_slope(layer.activation, mean, std), PartKind.SHIFT, layer.name),
+            _Waypoint(epsilon + normal_slope(layer.activation, 0.0, std), PartKind.SPREAD, layer.name),
+            _Waypoint(epsilon + normal_slope(layer.activation, mean, std), PartKind.SHIFT, layer.name),
         ]
     return [
         *points,
@@ -312,7 +312,7 @@ NORMAL = (np.arange(-1600, 1600) + 0.5) * 5e-3
 """Midpoints over ±8 standard deviations: hardtanh's kinks cost 1e-3 decades at worst."""
 
 
-def _normal_slope(activation: str, mean: float, std: float) -> float:
+def normal_slope(activation: str, mean: float, std: float) -> float:
     """log10 of rms φ′(z) for z ~ N(mean, std²)."""
     density = np.exp(-0.5 * NORMAL**2)
     squares = slope(activation, mean + std * NORMAL) ** 2

@@ -228,5 +228,5 @@ TARGET_SHIFT_COUNTS = Limit(3.0, "rms", "a mean of ordinary size does no harm ho
 FALSE_BLAME = Limit(0.05, "share of healthy networks", "chance that any part of any layer of one is called out of line")
 BLAME_MATTERS = Limit(0.02, "decades", "5 %: less is lost in the noise of a layer of 500 units")
 FEWEST_ALIKE = Limit(5, "layers", "of four or fewer, one odd one does not leave a majority that agrees")
-FEW_ALIKE = Limit(3.0, "layers", "benchmarks/fault_injection.py, 2026-11: median absolute deviation of a few values")
+FEW_ALIKE = Limit(3.0, "values", "Student: at p = 1e-4 his quantiles are about 1 + 3 / n times the normal one")
 CHANGE_POINT = Limit(3.0, "times ln(places)", "Yao 1988 asks for more than 2 per cut; BIC of a mean and a place")
