@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from isometry.adapters.framework import Inspector, Watch, adapter_of, loaded_adapter
-from isometry.diagnosis import judge
-from isometry.diagnosis.alternatives import alternatives
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.diagnose import diagnose as diagnose_run
 from isometry.diagnosis.finding import Diagnosis
@@ -117,6 +115,8 @@ def predict(
         seconds: time to take.
         seed: same seed, same networks.
     """
+    from isometry.diagnosis import judge
+
     inspector = _inspector(model, batch, None, seed)
     run = inspector.measure()
     return judge.predict(_inspection(inspector, run, inspector.draw(nets or NETS, seconds=_unless(nets, seconds))))
@@ -133,6 +133,9 @@ def _inspector(model: Any, batch: Any, loss_fn: Any, seed: int) -> Inspector:
 
 
 def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
+    from isometry.diagnosis import judge  # theory comes with it, which a diagnosis does not need
+    from isometry.diagnosis.alternatives import alternatives
+
     run = inspector.measure()
     drawn = inspector.draw(nets or NETS, seconds=_unless(nets, FOR_BAND * seconds))
     as_it_is = judge.counterfactual(judge.AS_IT_IS, (), drawn, run.architecture)

@@ -36,7 +36,7 @@ class JacobianFacts:
     probes: int
     """Random directions that were tried."""
     mean_square: float
-    """Mean squared singular value, tr JᵀJ / inputs."""
+    """Mean squared singular value, tr JᵀJ / min(inputs, outputs): those that are 0 by shape do not count."""
     variance: float
     """Variance of the squared singular values, in units of their squared mean."""
     largest: float

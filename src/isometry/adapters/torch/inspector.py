@@ -118,7 +118,12 @@ class Inspector:
             events=self._events(recording),
         )
         self._thin(columns)
-        facts = provenance(framework="torch", torch=str(torch.__version__), name=type(self._model).__name__)
+        facts = provenance(
+            framework="torch",
+            torch=str(torch.__version__),
+            name=type(self._model).__name__,
+            parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+        )
         return Run(self._sites.architecture(), history, facts)
 
     def as_it_is(self) -> Drawn:
