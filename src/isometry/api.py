@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -140,9 +140,9 @@ def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
     drawn = inspector.draw(nets or NETS, seconds=_unless(nets, FOR_BAND * seconds))
     as_it_is = judge.counterfactual(judge.AS_IT_IS, (), drawn, run.architecture)
     inspection = _inspection(inspector, run, drawn)
-    told, started = [as_it_is], perf_counter()
+    told, started = [as_it_is], thread_time()
     for name, edits in alternatives(run.architecture, _typical(inspection.sigma_b)):
-        left = FOR_CHANGES * seconds - (perf_counter() - started)
+        left = FOR_CHANGES * seconds - (thread_time() - started)
         if nets is None and left <= 0 and len(told) > CHANGES_AT_LEAST:
             break
         changed = inspector.draw(NETS_CHANGED, edits=edits, seconds=_unless(nets, left / 4), fewest=1)

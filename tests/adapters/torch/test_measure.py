@@ -145,3 +145,18 @@ def test_magnitudes_of_every_dtype_are_those_of_its_values(dtype):
     values = (torch.randn(200, 5, generator=torch.Generator().manual_seed(1)) * 1e-4).to(dtype).T
     found, expected = measure.magnitudes(values), histogram(values.double().numpy())
     assert (found["lowest"], found["counts"]) == (expected.lowest, list(expected.counts))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_a_level_is_the_rms_of_the_row(dtype, scale):
+    values = (torch.randn(30, 20, generator=torch.Generator().manual_seed(2)) * scale).to(dtype)[:, ::2]
+    count, rms = MOMENTS.index("count"), MOMENTS.index("rms")
+    level, row = measure.level(values), measure.row(values)
+    assert level[count] == row[count]
+    assert level[rms] == pytest.approx(float(row[rms]), rel=1e-9)
+
+
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+def test_a_level_tells_what_is_not_finite(strange):
+    assert measure.level(torch.tensor([1.0, strange]))[MOMENTS.index("nan")] == 1

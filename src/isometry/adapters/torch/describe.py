@@ -51,6 +51,12 @@ def describe(model: nn.Module, *batch: Any, **named: Any) -> Architecture:
 class _Unmeasured:
     """A sink that wants structure only."""
 
+    levels_only = True
+
+    def row(self, tensor: Tensor) -> measure.Row:
+        """Nothing is measured."""
+        return (0.0,) * 8
+
     def wants(self, signal: Signal) -> bool:
         return False
 

@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -198,11 +198,11 @@ class Inspector:
         laws = self._laws | self._laws_of(edits)
         alteration = Alteration(edits)
         forward, backward = [], []
-        started = perf_counter()
+        started = thread_time()
         asked = self._without_weight_gradients()
         try:
             for number in range(nets):
-                if number >= fewest and perf_counter() - started > seconds * number / (number + 1):
+                if number >= fewest and thread_time() - started > seconds * number / (number + 1):
                     break
                 sizes = self._drawn(number, laws, alteration)
                 forward.append(sizes[0])
@@ -221,7 +221,7 @@ class Inspector:
             return self._sizes(alteration)
 
     def _sizes(self, alteration: Alteration | None) -> tuple[Floats, Floats]:
-        recording = Recording(0, LEVELS, _raise)
+        recording = Recording(0, LEVELS, _raise, levels_only=True)
         self._backward(recording, self._forward(recording, alteration))
         columns, _ = recording.reduce(self._sites.in_order(), {}, 1.0)
         return _log_sizes(columns, Signal.PRE_ACTIVATION, False), _log_sizes(columns, Signal.DELTA, True)

@@ -18,6 +18,7 @@ from isometry.network.signals import MOMENTS
 __all__ = [
     "Row",
     "greatest_per_unit",
+    "level",
     "magnitudes",
     "measurable",
     "rest",
@@ -69,6 +70,20 @@ def row(tensor: Tensor) -> Row:
     if tensor.device.type != "cpu":
         return _row_on_device(flat)
     return _row_on_cpu(flat)
+
+
+def level(tensor: Tensor) -> Row:
+    """Count and root mean square alone, the other moments unknown: a third of the time of a row.
+
+    Where anything is not finite, one element is counted as NaN.
+    """
+    tensor = tensor.detach()
+    if tensor.device.type != "cpu" or tensor.numel() == 0 or tensor.layout is not torch.strided:
+        return row(tensor)
+    count = tensor.numel()
+    rms = torch.linalg.vector_norm(_real(tensor), dtype=torch.float64).item() / math.sqrt(count)
+    lost = not math.isfinite(rms)
+    return (float(count), math.nan, math.nan, rms, math.nan, 0.0, float(lost), 0.0)
 
 
 def _row_on_cpu(flat: Tensor) -> Row:

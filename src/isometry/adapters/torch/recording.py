@@ -73,9 +73,16 @@ class Recording:
     """The rows of one step, in the order in which they came."""
 
     def __init__(
-        self, step: int, signals: frozenset[Signal], failed: Callable[[Exception], None], *, distributions: bool = False
+        self,
+        step: int,
+        signals: frozenset[Signal],
+        failed: Callable[[Exception], None],
+        *,
+        distributions: bool = False,
+        levels_only: bool = False,
     ) -> None:
         self.step = step
+        self.levels_only = levels_only
         self.distributions: dict[tuple[Site, Signal], dict[str, Any]] | None = {} if distributions else None
         self.signals = signals
         self.failed = failed
@@ -96,6 +103,9 @@ class Recording:
 
     def wants(self, signal: Signal) -> bool:
         return signal in self.signals
+
+    def row(self, tensor: Tensor) -> measure.Row:
+        return measure.level(tensor) if self.levels_only else measure.row(tensor)
 
     def forward(self, site: Site, signal: Signal, row: measure.Row, *, again: bool = False) -> None:
         if again:
@@ -135,7 +145,7 @@ class Recording:
                 site.heard = True
                 self.heard.add(passed)
                 if measure.measurable(gradient):
-                    self.entries.append((passed, site, signal, call, measure.row(gradient)))
+                    self.entries.append((passed, site, signal, call, self.row(gradient)))
                     if signal is Signal.DELTA:
                         self.distribution(site, signal, gradient)
             except Exception as fault:  # noqa: BLE001  promise: watching never stops training

@@ -45,6 +45,10 @@ NOT_OPERATIONS = frozenset(
 class Sink(Protocol):
     """Where measured rows go."""
 
+    levels_only: bool
+    """Nothing but counts and root mean squares is wanted."""
+
+    def row(self, tensor: Tensor) -> measure.Row: ...
     def forward(self, site: Site, signal: Signal, row: measure.Row, *, again: bool = False) -> None: ...
     def distribution(self, site: Site, signal: Signal, tensor: Tensor) -> None: ...
     def extra(self, site: Site, signal: Signal, statistic: str, value: "float | Tensor") -> None: ...
@@ -376,7 +380,7 @@ class Tracer(TorchFunctionMode):
         sink = self.sink
         assert sink is not None
         if not self._ancestry.has_layers(past) and measure.measurable(tensor) and sink.wants(Signal.INPUT):
-            sink.forward(site, Signal.INPUT, measure.row(tensor))
+            sink.forward(site, Signal.INPUT, sink.row(tensor))
         if not sink.wants(Signal.INPUT_GRADIENT) or operation.name in SEQUENCES:
             return
         if origin.site is not None and origin.exact and origin.site is not site:
@@ -392,9 +396,9 @@ class Tracer(TorchFunctionMode):
         if self.recomputing or not measure.measurable(output):
             return
         if sink.wants(Signal.PRE_ACTIVATION):
-            sink.forward(site, Signal.PRE_ACTIVATION, measure.row(output), again=continued)
+            sink.forward(site, Signal.PRE_ACTIVATION, sink.row(output), again=continued)
             sink.distribution(site, Signal.PRE_ACTIVATION, output)
-            if site.kind != "embedding":
+            if site.kind != "embedding" and not sink.levels_only:
                 sink.extra(site, Signal.PRE_ACTIVATION, "spread", measure.spread(output))
 
     def _listen(self, site: Site, tensor: Tensor) -> None:
