@@ -80,8 +80,9 @@ def level(tensor: Tensor) -> Row:
     tensor = tensor.detach()
     if tensor.device.type != "cpu" or tensor.numel() == 0 or tensor.layout is not torch.strided:
         return row(tensor)
-    count = tensor.numel()
-    rms = torch.linalg.vector_norm(_real(tensor), dtype=torch.float64).item() / math.sqrt(count)
+    values = _real(tensor)
+    count = values.numel()
+    rms = torch.linalg.vector_norm(values, dtype=torch.float64).item() / math.sqrt(count)
     lost = not math.isfinite(rms)
     return (float(count), math.nan, math.nan, rms, math.nan, 0.0, float(lost), 0.0)
 
