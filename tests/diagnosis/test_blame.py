@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isometry.diagnosis.blame import outliers, segments, suspects
+from isometry.diagnosis.blame import causes_among, outliers, segments, suspects
 from isometry.network.architecture import Layer
 from isometry.theory import width_noise
 from tests.diagnosis.random_nets import random_net
@@ -210,3 +210,13 @@ def test_segments_cover_everything_once_and_keep_the_sum(values, noise):
     total = sum(piece.decades * (piece.last - piece.first + 1) for piece in found)
     float64_rounding = 1e-9
     assert total == pytest.approx(sum(values), abs=float64_rounding)
+
+
+def test_causes_are_the_worst_part_of_each_layer():
+    weights = at(6, HE / 16, HE / 8)
+    weights[11] *= 3
+    run = chain_run(weight_rms=weights)
+    told = causes_among(run, run.architecture.names, 0)
+    assert {cause.layers for cause in told} == {("fc7",), ("fc12",)}
+    assert all(cause.decades is None for cause in told)
+    assert causes_among(run, ["fc4"], 0) == ()

@@ -22,7 +22,7 @@ those of all layers.
 Sources: Hanin & Nica 2018 for c.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log, log10, sqrt
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis import limits, words
 from isometry.diagnosis.attribution import normal_slope
+from isometry.diagnosis.finding import Cause
 from isometry.diagnosis.trunk import column, norm_decades
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture, Layer
@@ -41,7 +42,7 @@ from isometry.network.signals import Signal
 from isometry.statistics.series import robust_spread
 from isometry.theory import width_noise
 
-__all__ = ["Outlier", "Segment", "outliers", "segments", "suspects"]
+__all__ = ["Outlier", "Segment", "causes_among", "outliers", "segments", "suspects"]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -101,6 +102,18 @@ def outliers(run: Run, step: int = 0) -> tuple[Outlier, ...]:
     chance = limits.FALSE_BLAME.value / max(len(looked_at), 1)
     least = max(limits.ABOVE_NOISE.value, NormalDist().inv_cdf(1 - chance / 2))
     return tuple(one for one in looked_at if one.z > least and abs(one.decades) >= limits.BLAME_MATTERS.value)
+
+
+def causes_among(run: Run, layers: Collection[str], step: int) -> tuple[Cause, ...]:
+    """The worst outlier of each of some layers, as causes of what these layers do together.
+
+    Args:
+        layers: names; of the others nothing is said.
+        step: place in ``run.history.steps``.
+    """
+    found = {one.layer: one for one in reversed(outliers(run, step)) if one.layer in layers}
+    worst = sorted(found.values(), key=lambda one: -one.z)[: int(limits.BLAMED_AT_MOST.value)]
+    return tuple(Cause(f"{one.part} of {one.layer}", None, one.words, (one.layer,)) for one in worst)
 
 
 def suspects(run: Run, step: int = 0) -> tuple[Outlier, ...]:

@@ -16,6 +16,7 @@ from isometry.network.signals import Signal
 from isometry.shown import Shown
 
 if TYPE_CHECKING:  # theory is loaded when it is first asked for
+    from isometry.diagnosis.blame import Outlier
     from isometry.theory.explain import Explanation
 
 __all__ = ["Band", "Check", "Counterfactual", "Departure", "Prediction"]
@@ -137,6 +138,8 @@ class Check(Shown):
     counterfactuals: tuple[Counterfactual, ...]
     """Those that lose least first; the network as it is among them, named ``as it is``."""
     jacobian: JacobianFacts | None
+    outliers: tuple["Outlier", ...] = ()
+    """Layers unlike the others of their kind, worst first."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -176,6 +179,7 @@ class Check(Shown):
                 "schema": "isometry/check/1",
                 "inside": self.inside,
                 "departures": [departure.to_dict() for departure in self.departures],
+                "outliers": [asdict(outlier) for outlier in self.outliers],
                 "counterfactuals": [one.to_dict() for one in self.counterfactuals],
                 "jacobian": self.jacobian and asdict(self.jacobian),
             }

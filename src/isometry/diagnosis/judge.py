@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.blame import outliers
 from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Prediction
 from isometry.diagnosis.diagnose import diagnose
 from isometry.errors import NotRecorded
@@ -57,6 +58,7 @@ def check(inspection: Inspection, counterfactuals: Iterable[Counterfactual] = ()
         departures=_departures(inspection, forward, backward),
         counterfactuals=tuple(sorted(counterfactuals, key=_harm)),
         jacobian=inspection.jacobian,
+        outliers=outliers(inspection.run),
     )
 
 

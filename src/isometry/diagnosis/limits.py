@@ -225,6 +225,7 @@ TARGET_SHIFT_COUNTS = Limit(3.0, "rms", "a mean of ordinary size does no harm ho
 
 # One layer against the others of its kind.
 
+BLAMED_AT_MOST = Limit(3, "layers", "words only: so many layers unlike their neighbours stand in one finding")
 FALSE_BLAME = Limit(0.05, "share of healthy networks", "chance that any part of any layer of one is called out of line")
 BLAME_MATTERS = Limit(0.02, "decades", "5 %: less is lost in the noise of a layer of 500 units")
 FEWEST_ALIKE = Limit(5, "layers", "of four or fewer, one odd one does not leave a majority that agrees")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.diagnosis.blame import Outlier
 from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Prediction
 from isometry.diagnosis.finding import Cause, Diagnosis, Finding, NotChecked, Severity
 from isometry.history.inspection import JacobianFacts
@@ -135,7 +136,11 @@ def deep() -> Check:
     backward, forward = made.backward.copy(), made.forward.copy()
     backward[:41] -= 1.2
     forward[69] += 0.9
-    return replace(made, backward=backward, forward=forward)
+    outliers = tuple(
+        Outlier(f"fc{k}", "weight scale", -0.3, 0.01, 30.0 - k, f"fc{k}: its weights are 0.30 decades smaller.")
+        for k in range(2, 14)
+    )
+    return replace(made, backward=backward, forward=forward, outliers=outliers)
 
 
 def broken() -> Check:

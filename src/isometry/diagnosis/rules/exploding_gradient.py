@@ -6,6 +6,7 @@ import numpy as np
 
 from isometry.diagnosis import limits, words
 from isometry.diagnosis.attribution import attribute, causes_of
+from isometry.diagnosis.blame import causes_among
 from isometry.diagnosis.course import has_learned, loss_progress, update_ratios
 from isometry.diagnosis.finding import Evidence, Finding, Severity
 from isometry.diagnosis.profile import Profile, climb, profile, steepest_stretch
@@ -57,7 +58,8 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
     lowest = highest + int(decades[highest:].argmin())
     total = float(decades[highest] - decades[lowest])
     names = found.names[highest:lowest]
-    gains = attribute(run, found.trunk, rows=found.early_rows if receded else found.late_rows)
+    rows = found.early_rows if receded else found.late_rows
+    gains = attribute(run, found.trunk, rows=rows)
     causes = causes_of([gain for gain in gains if gain.lower in names], run.architecture)
     steps = -np.diff(decades[highest : lowest + 1])
     stretch = steepest_stretch(steps)
@@ -73,7 +75,7 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
             if height >= limits.LITTLE.value
         ),
         first_step=_first_step(run, found),
-        causes=causes,
+        causes=causes + causes_among(run, names, int(rows[0])),
         evidence=_evidence(run, early=early, late=late),
         consequence=_consequence(run, found, total=total, highest=highest, lowest=lowest),
     )

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis import limits, words
 from isometry.diagnosis.attribution import attribute, causes_of
+from isometry.diagnosis.blame import causes_among
 from isometry.diagnosis.course import has_learned, is_adaptive, loss_progress, update_ratios
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
 from isometry.diagnosis.profile import Profile, Silence, fall, profile, silence, steepest_stretch
@@ -90,7 +91,7 @@ def _fallen(run: Run, found: Profile) -> Iterable[Finding]:
             if depth >= limits.LITTLE.value and name in found.names[:highest]
         ),
         first_step=_first_step(run, found),
-        causes=causes,
+        causes=causes + causes_among(run, concerned, int(rows[0])),
         evidence=_evidence(run, early=early, late=late),
         consequence=_consequence(run, found, total=total, lowest=lowest, highest=highest, recovered=recovered),
     )

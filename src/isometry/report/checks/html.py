@@ -16,8 +16,8 @@ from isometry.report.checks.tables import (
     layer_table,
 )
 from isometry.report.checks.words import (
-    DEPARTURES,
     JACOBIAN,
+    STANDING_OUT,
     THEORY,
     dead_words,
     expectation,
@@ -26,6 +26,7 @@ from isometry.report.checks.words import (
     jacobian_words,
     leads,
     notes,
+    standing_out,
     told_diagnosis,
 )
 from isometry.report.page import document, safe, tabulate
@@ -50,7 +51,7 @@ def check_page(check: Check) -> str:
         *html.findings(diagnosis, pictures.proofs),
         *html.gallery(PICTURES, pictures.others, len(check.findings)),
         _theory(prediction),
-        _paragraphs("departures", DEPARTURES, [departure.words for departure in check.departures]),
+        _paragraphs("departures", STANDING_OUT, standing_out(check)),
         _changes(check),
         _paragraphs("jacobian", JACOBIAN, [jacobian_words(check.jacobian)] if check.jacobian else []),
         _layers(prediction, check),

@@ -6,8 +6,8 @@ from isometry.diagnosis.check import Check, Prediction
 from isometry.report.chart import Table
 from isometry.report.checks import tables
 from isometry.report.checks.words import (
-    DEPARTURES,
     JACOBIAN,
+    STANDING_OUT,
     THEORY,
     dead_words,
     expectation,
@@ -16,6 +16,7 @@ from isometry.report.checks.words import (
     jacobian_words,
     leads,
     notes,
+    standing_out,
     told_diagnosis,
 )
 from isometry.report.markdown import checked, finding_parts, plain, table
@@ -34,7 +35,7 @@ def check_markdown(check: Check) -> str:
     for finding in diagnosis.findings:
         parts += finding_parts(finding, check.run.architecture.names)
     parts += [*_theory(prediction), *_layers(prediction, check)]
-    parts += _listed(DEPARTURES, [departure.words for departure in check.departures])
+    parts += _listed(STANDING_OUT, standing_out(check))
     if check.counterfactuals:
         columns = (*tables.CHANGE_COLUMNS[:2], "standard deviation", "z", "remark")
         rows = Table(columns, tuple(tables.change_rows(check.counterfactuals)))

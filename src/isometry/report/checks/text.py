@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from isometry.diagnosis.check import Check, Counterfactual, Departure, Prediction
+from isometry.diagnosis.check import Check, Counterfactual, Prediction
 from isometry.report.checks import tables
 from isometry.report.checks.words import (
-    DEPARTURES,
     JACOBIAN,
+    STANDING_OUT,
     THEORY,
     dead_words,
     expectation,
@@ -15,6 +15,7 @@ from isometry.report.checks.words import (
     jacobian_words,
     leads,
     notes,
+    standing_out,
     told_diagnosis,
 )
 from isometry.report.lines import INDENT, Lines
@@ -49,7 +50,7 @@ def check_text(
     _notes(lines, notes(check))
     _theory(lines, check.prediction)
     _layers(lines, check.prediction, check)
-    _departures(lines, check.departures)
+    _standing_out(lines, check)
     _changes(lines, check.prediction, check.counterfactuals)
     if check.jacobian is not None:
         _paragraphs(lines, JACOBIAN, [jacobian_words(check.jacobian)])
@@ -104,9 +105,10 @@ def _layers(lines: Lines, prediction: Prediction, check: Check | None = None) ->
     lines.blank()
 
 
-def _departures(lines: Lines, departures: Sequence[Departure]) -> None:
-    if departures:
-        _paragraphs(lines, DEPARTURES, [departure.words for departure in departures])
+def _standing_out(lines: Lines, check: Check) -> None:
+    sentences = standing_out(check)
+    if sentences:
+        _paragraphs(lines, STANDING_OUT, sentences)
 
 
 def _changes(lines: Lines, prediction: Prediction, changes: Sequence[Counterfactual]) -> None:

@@ -15,8 +15,8 @@ from isometry.report.text import HEADLINES
 from isometry.report.words import called, clean, counted, notes_of, number, plural, problem
 
 __all__ = [
-    "DEPARTURES",
     "JACOBIAN",
+    "STANDING_OUT",
     "THEORY",
     "band_words",
     "course",
@@ -32,6 +32,7 @@ __all__ = [
     "reach",
     "reference",
     "size",
+    "standing_out",
     "told_diagnosis",
 ]
 
@@ -40,7 +41,9 @@ Place = Literal["inside", "below", "above", ""]
 
 THEORY = "What theory says"
 JACOBIAN = "How near to an isometry"
-DEPARTURES = "Where it departs from its law of weights"
+STANDING_OUT = "Layers that stand out"
+MOST_OUTLIERS = 8
+"""Layers unlike their neighbours that are told; the rest are counted."""
 MOSTLY = 0.5
 """Share of dead networks above which a network is said to be expected dead; words only."""
 LEVEL = 0.5
@@ -200,3 +203,12 @@ def jacobian_words(facts: JacobianFacts) -> str:
         f"mean squared, the variance {number(facts.variance)}, and the largest singular value is at least "
         f"{number(facts.largest)}; in an isometry these are 1, 0 and 1."
     )
+
+
+def standing_out(check: Check) -> list[str]:
+    """Layers that their law of weights does not explain, then those unlike their neighbours: one sentence each."""
+    worst = {outlier.layer: outlier.words for outlier in reversed(check.outliers)}
+    told = [worst[name] for name in dict.fromkeys(outlier.layer for outlier in check.outliers)]
+    left = len(told) - MOST_OUTLIERS
+    more = [f"{left} more layers are out of line with the others of their kind."] if left > 0 else []
+    return [*(departure.words for departure in check.departures), *told[:MOST_OUTLIERS], *more]
