@@ -24,11 +24,11 @@ def proposed(architecture, sigma_b=0.0):
 def test_what_is_worth_predicting_of_a_sigmoid_net():
     assert list(proposed(chain(*["sigmoid"] * 3))) == [
         "sigmoid at its critical gain",
-        "sigmoid at its critical gain, orthogonal weights",
         "He + ReLU",
-        "tanh at its critical point",
-        "skip connections",
         "layer norm before sigmoid",
+        "skip connections",
+        "sigmoid at its critical gain, orthogonal weights",
+        "tanh at its critical point",
         "layer norm after sigmoid",
     ]
 
@@ -115,3 +115,17 @@ def test_every_activation_has_a_few(phi, sigma_b):
     sizes = [edit.gain for _, edits in found for edit in edits if isinstance(edit, Reinitialise)]
     assert sizes
     assert all(0 < size < math.inf for size in sizes)
+
+
+def test_behind_norm_layers_other_activations_and_skips_are_left():
+    hidden = [
+        layer
+        for k in range(3)
+        for layer in (
+            Layer(f"conv{k}", "conv", "Conv2d", fan_in=64, fan_out=64, norm=f"bn{k}"),
+            Layer(f"bn{k}", "norm", "BatchNorm2d", activation="relu", inputs=(f"conv{k}",)),
+        )
+    ]
+    found = proposed(Architecture((*hidden, Layer("head", "linear", "Linear", fan_in=64, fan_out=10, output=True))))
+    names = ("conv0", "conv1", "conv2")
+    assert found == {"tanh": (ReplaceActivation(names, "tanh"),), "skip connections": (AddSkip(names),)}

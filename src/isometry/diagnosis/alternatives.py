@@ -1,8 +1,9 @@
 """The changes to a network that are worth predicting before it trains."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, zip_longest
 
 from isometry.errors import IsometryError
 from isometry.network.architecture import Architecture, Layer
@@ -30,17 +31,24 @@ def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternativ
         architecture: as traced.
         sigma_b: root mean square of the biases, which stay as they are.
     """
-    layers = [layer for layer in architecture if _is_hidden(layer)]
+    layers = [layer for layer in map(_with_its_activation(architecture), architecture) if _is_hidden(layer)]
     kinds = {layer.kind for layer in architecture}
     if not layers:
         return ()
-    proposed = chain(
-        _other_weights(layers, sigma_b),
-        _other_activations(layers, sigma_b),
-        () if "sum" in kinds else _skips(layers),
-        () if "norm" in kinds else _norms(layers),
-    )
-    return tuple(islice(proposed, MOST))
+    kindred = [
+        list(() if all(layer.norm for layer in layers) else _other_weights(layers, sigma_b)),
+        list(_other_activations(layers, sigma_b)),
+        list(() if "norm" in kinds else _norms(layers)),
+        list(() if "sum" in kinds else _skips(layers)),
+    ]
+    # The best of each kind first: of a large network only the first few are tried.
+    in_turn = (proposal for row in zip_longest(*kindred) for proposal in row if proposal is not None)
+    return tuple(islice(in_turn, MOST))
+
+
+def _with_its_activation(architecture: Architecture) -> Callable[[Layer], Layer]:
+    """Gives a layer the φ that follows its norm layer, if it has one."""
+    return lambda layer: replace(layer, activation=architecture[layer.norm].activation) if layer.norm else layer
 
 
 def _is_hidden(layer: Layer) -> bool:
@@ -79,6 +87,9 @@ def _gain(phi: str, sigma_b: float) -> tuple[float, bool] | None:
 
 def _other_activations(layers: Sequence[Layer], sigma_b: float) -> Iterator[Alternative]:
     names, present = _names(layers), _by_activation(layers).keys()
+    if all(layer.norm for layer in layers):  # the size of their weights does not matter
+        yield from ((phi, (ReplaceActivation(names, phi),)) for phi in ("relu", "tanh") if present != {phi})
+        return
     if not present <= STRAIGHT:
         yield "He + ReLU", (ReplaceActivation(names, "relu"), Reinitialise(names, gain("relu")))
     tanh = steady_critical_point("tanh", sigma_b)

@@ -89,6 +89,28 @@ def test_convolutions_are_normalised_over_their_channels():
     assert abs(drawn.backward).max() < 50  # a norm over other axes would have failed in the linear layer or in size
 
 
+class Normed(nn.Module):
+    def __init__(self, skip: bool) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.head = nn.Linear(20, 20), nn.Linear(20, 20), nn.Linear(20, 5)
+        self.norm1, self.norm2 = nn.BatchNorm1d(20), nn.BatchNorm1d(20)
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, norm in ((self.fc1, self.norm1), (self.fc2, self.norm2)):
+            h = torch.relu(norm(layer(x)))
+            x = h + x if self.skip else h
+        return self.head(x)
+
+
+def test_a_norm_layer_stands_between_a_layer_and_its_activation():
+    torch.manual_seed(0)
+    plain, by_hand = Normed(False), Normed(True)
+    by_hand.load_state_dict(plain.state_dict())
+    for found, wanted in zip(sizes(plain, (AddSkip(LAYERS),)), sizes(by_hand), strict=True):
+        assert found == pytest.approx(wanted, abs=1e-4)
+
+
 def test_layers_without_an_edit_are_left_alone():
     alteration = Alteration([ReplaceActivation(("fc1",), "relu")])
     assert not alteration.concerns(None)

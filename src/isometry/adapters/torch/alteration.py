@@ -66,21 +66,27 @@ class Alteration:
         """Whether φ of a layer is to be computed otherwise than the model does."""
         if site is None:
             return False
-        return any(site.name in named for named in (self._functions, self._before, self._after, self._skips))
+        name = _layer_of(site)
+        return any(name in named for named in (self._functions, self._before, self._after, self._skips))
 
     def activation(
         self, site: Site, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """H of a layer, from the call ``function(z, …)`` that stands in the model."""
-        z: Tensor = args[0]
-        if site.name in self._before:
-            z = _normalised(z, self._before[site.name], site.unit_dimension)
-        own = self._functions.get(site.name)
+        name, z = _layer_of(site), args[0]
+        if name in self._before:
+            z = _normalised(z, self._before[name], site.unit_dimension)
+        own = self._functions.get(name)
         h: Tensor = own(z) if own is not None else function(z, *args[1:], **kwargs)
-        if site.name in self._after:
-            h = _normalised(h, self._after[site.name], site.unit_dimension)
-        read = self._read.pop(site.name, None)
+        if name in self._after:
+            h = _normalised(h, self._after[name], site.unit_dimension)
+        read = self._read.pop(name, None)
         return h + read if read is not None and read.shape == h.shape else h
+
+
+def _layer_of(site: Site) -> str:
+    """The layer that φ belongs to: where it follows a norm layer, the one that the norm layer reads."""
+    return site.inputs[0] if site.kind == "norm" and len(site.inputs) == 1 and site.inputs[0] else site.name
 
 
 def _normalised(values: Tensor, norm: str, unit: int) -> Tensor:
