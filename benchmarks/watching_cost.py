@@ -2,8 +2,8 @@
 
 Three networks train from the same seeds in one process, in turn: plain, plain again (the control) and watched with the
 default budget, a block of steps each. The ratio is the CPU time of all watched blocks over all plain ones; the control
-tells how far such a ratio is off by itself. What the watch tells of its own cost stands beside it. One thread, CPU time,
-so other work on the machine matters less.
+tells how far such a ratio is off by itself. What the watch tells of its own cost stands beside it. One thread, CPU
+time, so other work on the machine matters less.
 
     python benchmarks/watching_cost.py [--steps 400] [--only mlp] [--every 1]
 
