@@ -41,6 +41,8 @@ ENOUGH_WORK = 400_000_000
 """Multiplications in a forward pass of a drawn network; beyond it some samples of the batch have to do …"""
 FEWEST_SAMPLES = 16
 """… but so many in any case."""
+APART, MOST_NETS = 1 << 40, 1 << 20
+"""Keep our seeds from those of users: data drawn after ``manual_seed(0)`` shall not come again as weights."""
 FEWEST = 3
 """Networks that are drawn however long it takes: two have no scatter worth the name."""
 
@@ -215,7 +217,7 @@ class Inspector:
         generators: dict[torch.device, torch.Generator] = {}
         for weight in self._weights():
             if weight.device not in generators:
-                generators[weight.device] = torch.Generator(weight.device).manual_seed(self._seed + number)
+                generators[weight.device] = torch.Generator(weight.device).manual_seed(self._seed_of(number))
             draw(weight, laws[id(weight)], generators[weight.device])
         with self._undisturbed(number):
             return self._sizes(alteration)
@@ -326,7 +328,7 @@ class Inspector:
         """Random numbers of our own; buffers and gradients as before afterwards."""
         devices = sorted({p.device.index or 0 for p in self._model.parameters() if p.device.type == "cuda"})
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
-            torch.manual_seed(self._seed + number)
+            torch.manual_seed(self._seed_of(number))
             yield
         with torch.no_grad():
             for name, buffer in self._model.named_buffers():
@@ -346,6 +348,9 @@ class Inspector:
             parameter.requires_grad_(False)
         self._by_input = True
         return asked
+
+    def _seed_of(self, number: int) -> int:
+        return APART + MOST_NETS * self._seed + number
 
     def _restore(self, asked: Iterable[nn.Parameter]) -> None:
         with torch.no_grad():
