@@ -11,7 +11,7 @@ from tests.runs import make_run
 
 @pytest.mark.parametrize("model", [object(), None, "model.pt", dict, lambda x: x])
 def test_what_is_no_model_is_refused_in_words(model: object) -> None:
-    with pytest.raises(isometry.UnsupportedModel, match=r"was given to watch.*torch"):
+    with pytest.raises(isometry.UnsupportedModel, match=r"was given, but a model.*torch"):
         isometry.watch(model)
 
 

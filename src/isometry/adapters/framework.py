@@ -173,6 +173,6 @@ def adapter_of(model: object) -> Framework:
             return load_adapter(root)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     raise UnsupportedModel(
-        f"A {kind} was given to watch, but a model of one of these frameworks is needed: {', '.join(FRAMEWORKS)}. "
+        f"A {kind} was given, but a model of one of these frameworks is needed: {', '.join(FRAMEWORKS)}. "
         "Pass the model object itself (for PyTorch a torch.nn.Module), not its class, its parameters or a function."
     )

@@ -35,7 +35,7 @@ def test_a_sick_network_reads_as_designed():
     assert jacobian[0] == "How near to an isometry"
     assert last == [
         "checked and fine: exploding gradient, non-finite, poor initialization",
-        "not checked: loss spike (fewer than 50 steps)",
+        "not checked: loss spike (only a training shows it)",
         "report  check.html        next  isometry fix train.py",
     ]
 

@@ -41,6 +41,9 @@ Place = Literal["inside", "below", "above", ""]
 
 THEORY = "What theory says"
 JACOBIAN = "How near to an isometry"
+OF_TRAININGS = ("L", "U")
+"""First letters of the codes of rules that judge losses and updates."""
+NEEDS_TRAINING = "only a training shows it"
 STANDING_OUT = "Layers that stand out"
 MOST_OUTLIERS = 8
 """Layers unlike their neighbours that are told; the rest are counted."""
@@ -95,9 +98,13 @@ def notes(check: Check) -> tuple[str, ...]:
 
 
 def told_diagnosis(check: Check) -> Diagnosis:
-    """The diagnosis without the step since when something holds: there is but one."""
+    """The diagnosis without the step since when something holds, for there is but one, and without what needs more."""
     findings = tuple(replace(finding, first_step=None) for finding in check.findings)
-    return replace(check.diagnosis, findings=findings)
+    not_checked = tuple(
+        replace(entry, reason=NEEDS_TRAINING) if entry.code.startswith(OF_TRAININGS) else entry
+        for entry in check.diagnosis.not_checked
+    )
+    return replace(check.diagnosis, findings=findings, not_checked=not_checked)
 
 
 def inside_words(check: Check) -> str:
