@@ -149,7 +149,7 @@ def _trained(study: Study, depth: int) -> Accuracies:
         for name, (blocks, skip) in _networks(depth).items():
             study.say(f"{optimiser}: {name}")
             experiment = batch_norm.on_digits(blocks, optimiser, skip=skip, epochs=study.size(5, 3))
-            many = train_many(experiment, study.seeds[: study.size(8, 4)])
+            many = train_many(experiment, study.seeds[: study.size(6, 4)])
             found[optimiser][name] = many.metrics, many.losses[:, -1]
     return found
 
@@ -166,7 +166,7 @@ def _watched(study: Study, depth: int) -> dict[str, Diagnosis]:
     found = {}
     for name, (blocks, skip) in list(_networks(depth).items())[1:]:
         study.say(f"watched: {name}")
-        experiment = batch_norm.on_digits(blocks, WATCHED, skip=skip, epochs=study.size(3, 1))
+        experiment = batch_norm.on_digits(blocks, WATCHED, skip=skip, epochs=1)
         folder = study.runs / name.replace(", ", "-").replace(" ", "-")
         run = train(experiment, seed=study.seeds[0], run=folder, every=5).run
         assert run is not None
