@@ -1,7 +1,9 @@
 """The verbs ``check`` and ``predict``, as a user calls them."""
 
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -80,3 +82,87 @@ def test_a_model_without_a_batch_is_refused():
 def test_something_that_is_no_model_is_refused():
     with pytest.raises(isometry.UnsupportedModel):
         isometry.check(object(), batch())
+
+
+def test_a_batch_of_one_costs_the_changes_that_need_more_and_nothing_else():
+    check = isometry.check(stack(nn.ReLU, depth=4), (torch.randn(1, 48), torch.tensor([3])), F.cross_entropy, nets=3)
+    assert any("batch norm" in note and "could not be tried" in note for note in check.prediction.notes)
+    assert check.counterfactuals
+
+
+def test_half_precision_is_checked():
+    inputs, targets = batch()
+    model = stack(nn.Tanh, depth=4).bfloat16()
+    assert isometry.check(model, (inputs.bfloat16(), targets), F.cross_entropy, nets=3).counterfactuals
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_a_finding(value):
+    inputs, targets = batch()
+    inputs[0, 0] = value
+    check = isometry.check(stack(nn.ReLU, depth=4), (inputs, targets), F.cross_entropy, nets=3)
+    assert "non_finite" in [finding.problem for finding in check.findings]
+    assert str(check)
+
+
+def test_a_dead_layer_is_never_healthy():
+    model = stack(nn.ReLU, depth=3, width=32)
+    with torch.no_grad():
+        model[2].bias.fill_(-100.0)
+    inputs, targets = torch.randn(16, 32), torch.randint(0, 10, (16,))
+    check = isometry.check(model, (inputs, targets), F.cross_entropy, nets=3)
+    assert not check.healthy
+    assert check.findings[0].problem == "dead_units"
+
+
+def test_generators_of_numpy_and_python_stay_as_they_were():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(48, 10)
+
+        def forward(self, x):
+            return self.fc(x) * (1 + 0.1 * random.random() + 0.1 * float(np.random.rand()))
+
+    before = random.getstate(), np.random.get_state()[1].copy()
+    isometry.check(Noisy(), batch(), F.cross_entropy, nets=3)
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_hooks_of_the_user_hear_nothing_of_it():
+    model, heard = stack(nn.ReLU, depth=3), []
+    model[0].register_forward_hook(lambda *_: heard.append(1))
+    isometry.check(model, batch(), F.cross_entropy, nets=3)
+    assert not heard
+
+
+def test_weight_norm_is_read_by_its_directions():
+    plain = stack(nn.ReLU, depth=6)
+    normed = stack(nn.ReLU, depth=6)
+    for module in normed:
+        if isinstance(module, nn.Linear):
+            nn.utils.parametrizations.weight_norm(module)
+    told = [isometry.check(model, batch(), F.cross_entropy, nets=4).prediction.explanation for model in (plain, normed)]
+    assert told[1].sigma_w == pytest.approx(told[0].sigma_w, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"nets": 2}, "nets=2"), ({"nets": 2.5}, "nets=2.5"), ({"seconds": float("nan")}, "seconds=nan")],
+)
+def test_senseless_options_are_refused(options, words):
+    with pytest.raises(isometry.IsometryError, match=words):
+        isometry.check(stack(nn.ReLU), batch(), F.cross_entropy, **options)
+
+
+def test_a_loss_that_fails_and_a_frozen_model_are_told_apart():
+    with pytest.raises(isometry.IsometryError, match="loss function failed"):
+        isometry.check(stack(nn.ReLU), batch(), lambda out, y: out.nowhere)
+    with pytest.raises(isometry.UnsupportedModel, match="no trainable parameter"):
+        isometry.check(stack(nn.ReLU).requires_grad_(False), batch(), F.cross_entropy)
+
+
+def test_a_model_whose_shapes_are_open_is_asked_to_run_first():
+    with pytest.raises(isometry.UnsupportedModel, match="first batch"):
+        isometry.check(nn.Sequential(nn.LazyLinear(4)), batch(), F.cross_entropy)

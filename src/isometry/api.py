@@ -27,6 +27,7 @@ NETS = 20
 """Networks that a prediction is drawn from …"""
 NETS_CHANGED = 5
 """… and those that a change is tried on."""
+LEAST_NETS = 3
 CHANGES_AT_LEAST = 4
 """Changes that are tried on one network at least, however long it takes."""
 FOR_BAND, FOR_CHANGES = 0.4, 0.4
@@ -95,6 +96,7 @@ def check(
         UnsupportedModel: no adapter knows the model's class, it cannot be copied, or its forward pass fails.
         IsometryError: the batch or the loss is not what is needed.
     """
+    _require_counts(nets, seconds)
     return _checked(_inspector(model, batch, loss_fn, seed), nets, seconds)
 
 
@@ -117,12 +119,15 @@ def predict(
     """
     from isometry.diagnosis import judge
 
+    _require_counts(nets, seconds)
     inspector = _inspector(model, batch, None, seed)
     run = inspector.measure()
     return judge.predict(_inspection(inspector, run, inspector.draw(nets or NETS, seconds=_unless(nets, seconds))))
 
 
 def _inspector(model: Any, batch: Any, loss_fn: Any, seed: int) -> Inspector:
+    if isinstance(model, Experiment) and (batch is not None or loss_fn is not None):
+        raise IsometryError("An experiment brings its own data and loss: check(experiment), without a batch.")
     if isinstance(model, Experiment):
         return loaded_adapter().inspect_experiment(model, seed=seed)
     if batch is None:
@@ -130,6 +135,13 @@ def _inspector(model: Any, batch: Any, loss_fn: Any, seed: int) -> Inspector:
             "batch: none was given; one batch of training data is needed: check(model, (inputs, targets), loss_fn)."
         )
     return adapter_of(model).inspect(model, batch, loss_fn, seed=seed)
+
+
+def _require_counts(nets: int | None, seconds: float) -> None:
+    if nets is not None and (not isinstance(nets, int) or nets < LEAST_NETS):
+        raise IsometryError(f"nets={nets}: a whole number from {LEAST_NETS} upwards is needed, or None.")
+    if not seconds > 0:
+        raise IsometryError(f"seconds={seconds}: a positive number is needed.")
 
 
 def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
@@ -141,12 +153,19 @@ def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
     as_it_is = judge.counterfactual(judge.AS_IT_IS, (), drawn, run.architecture)
     inspection = _inspection(inspector, run, drawn)
     told, started = [as_it_is], thread_time()
-    for name, edits in alternatives(run.architecture, _typical(inspection.sigma_b)):
+    untried: list[str] = []
+    lost = not np.isfinite(inspection.measured.forward).any(axis=0).all()
+    for name, edits in () if lost else alternatives(run.architecture, _typical(inspection.sigma_b)):
         left = FOR_CHANGES * seconds - (thread_time() - started)
         if nets is None and left <= 0 and len(told) > CHANGES_AT_LEAST:
             break
-        changed = inspector.draw(NETS_CHANGED, edits=edits, seconds=_unless(nets, left / 4), fewest=1)
+        try:
+            changed = inspector.draw(NETS_CHANGED, edits=edits, seconds=_unless(nets, left / 4), fewest=1)
+        except IsometryError as reason:  # a norm over a batch of one, say: no fault of the network that is there
+            untried.append(f"{name} could not be tried: {reason}")
+            continue
         told.append(judge.counterfactual(name, edits, changed, run.architecture))
+    inspection = replace(inspection, notes=(*inspection.notes, *untried))
     return judge.check(replace(inspection, jacobian=inspector.jacobian()), told)
 
 
@@ -184,7 +203,9 @@ def diagnose(run: Run | str | Path, *, only: Sequence[str] | None = None) -> Dia
 
 
 def report(thing: Run | Diagnosis | Check | Prediction | str | Path, path: str | Path) -> Path:
-    """Write a run, its diagnosis, a check or a prediction to a file; the suffix decides the form: .html .json .md .png .pdf.
+    """Write a run, its diagnosis, a check or a prediction to a file, in the form that the suffix names.
+
+    The suffixes are .html .json .md .png .pdf.
 
     Args:
         thing: what ``diagnose``, ``check`` or ``predict`` gave; a run, or the folder of one.

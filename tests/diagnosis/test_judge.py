@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from isometry.diagnosis import judge
-from isometry.errors import NotRecorded
 from isometry.history.inspection import Drawn, Inspection
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.signals import Signal
@@ -134,7 +133,8 @@ def test_a_change_that_kills_every_network_comes_last():
     assert judge.check(inspection(drawn(), drawn(1)), [dead, keeps]).counterfactuals[-1].name == "dead"
 
 
-def test_no_gradient_anywhere_is_said():
-    nothing = Drawn(np.zeros((3, DEPTH)), np.full((3, DEPTH), np.nan))
-    with pytest.raises(NotRecorded, match="No gradient"):
-        judge.predict(inspection(nothing, drawn(1)))
+def test_networks_of_which_nothing_could_be_measured_leave_the_findings():
+    nothing = Drawn(np.full((3, DEPTH), np.nan), np.full((3, DEPTH), np.nan))
+    check = judge.check(inspection(nothing, drawn(1)))
+    assert np.isnan(check.prediction.backward.mean).all()
+    assert math.isnan(check.inside)

@@ -11,7 +11,6 @@ from isometry.diagnosis import limits
 from isometry.diagnosis.blame import outliers
 from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Prediction
 from isometry.diagnosis.diagnose import diagnose
-from isometry.errors import NotRecorded
 from isometry.history.inspection import Drawn, Inspection
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import Edit
@@ -33,7 +32,7 @@ def predict(inspection: Inspection) -> Prediction:
     """What networks of the same architecture and the same law of weights show."""
     architecture, drawn = inspection.run.architecture, inspection.drawn
     reference = _reference(drawn)
-    backward = drawn.backward - drawn.backward[:, [reference]]
+    backward = _against(drawn.backward, reference)
     first = _first(architecture, drawn)
     return Prediction(
         architecture=architecture,
@@ -54,7 +53,7 @@ def check(inspection: Inspection, counterfactuals: Iterable[Counterfactual] = ()
         diagnosis=diagnose(inspection.run),
         prediction=predict(inspection),
         forward=forward,
-        backward=backward - backward[_reference(inspection.drawn)],
+        backward=_against(backward[None], _reference(inspection.drawn))[0],
         departures=_departures(inspection, forward, backward),
         counterfactuals=tuple(sorted(counterfactuals, key=_harm)),
         jacobian=inspection.jacobian,
@@ -65,14 +64,14 @@ def check(inspection: Inspection, counterfactuals: Iterable[Counterfactual] = ()
 def counterfactual(name: str, edits: Sequence[Edit], drawn: Drawn, architecture: Architecture) -> Counterfactual:
     """What one change does to the signals between the first layer and the last."""
     first, last = _first(architecture, drawn), _reference(drawn)
-    back = drawn.backward[:, first] - drawn.backward[:, last]
-    forth = drawn.forward[:, last] - drawn.forward[:, first]
+    back = _against(drawn.backward, last)[:, first]
+    forth = _against(drawn.forward, first)[:, last]
     alive = np.isfinite(back)
     return Counterfactual(
         name=name,
         edits=tuple(edits),
-        backward=float(np.mean(back[alive])) if alive.any() else -math.inf,
-        forward=float(np.nanmean(forth)) if np.isfinite(forth).any() else math.nan,
+        backward=float(np.mean(back[alive])) if alive.any() else -math.inf if np.isneginf(back).any() else math.nan,
+        forward=float(np.mean(forth[np.isfinite(forth)])) if np.isfinite(forth).any() else math.nan,
         spread=float(np.std(back[alive], ddof=1)) if alive.sum() > 1 else math.nan,
     )
 
@@ -110,6 +109,14 @@ def student_quantile(probability: float, freedom: NDArray[np.int64] | int) -> Fl
     )
 
 
+def _against(sizes: Floats, place: int) -> Floats:
+    """Sizes against that of one layer; 0 against itself, also where that is −∞. shape of ``sizes``: (nets, layers)"""
+    with np.errstate(invalid="ignore"):
+        differences = sizes - sizes[:, [place]]
+    differences[:, place] = np.where(np.isneginf(sizes[:, place]), 0.0, differences[:, place])
+    return np.asarray(differences)
+
+
 def _reference(drawn: Drawn) -> int:
     """The last layer that δ was measured at in every network; in any, where there is none."""
     everywhere = np.flatnonzero(np.isfinite(drawn.backward).all(axis=0))
@@ -124,15 +131,9 @@ def _first(architecture: Architecture, drawn: Drawn) -> int:
 
 
 def _measured(drawn: Drawn) -> NDArray[np.intp]:
-    """The layers that δ was measured at.
-
-    Raises:
-        NotRecorded: there is none.
-    """
+    """The layers that δ was measured at; all where there is none, for then nothing is said of any."""
     measured = np.flatnonzero(np.any(~np.isnan(drawn.backward), axis=0))
-    if not len(measured):
-        raise NotRecorded("No gradient came to any layer, so there is no profile to predict. Does the loss use them?")
-    return measured
+    return measured if len(measured) else np.arange(drawn.backward.shape[1])
 
 
 def _harm(told: Counterfactual) -> tuple[bool, float]:
@@ -156,8 +157,9 @@ def _departures(inspection: Inspection, forward: Floats, backward: Floats) -> tu
             (Signal.PRE_ACTIVATION, drawn.forward, forward, 1),
             (Signal.DELTA, drawn.backward, backward, -1),
         ):
-            gains = sign * (sizes[:, here] - sizes[:, before])
-            gain = sign * (measured[here] - measured[before])
+            with np.errstate(invalid="ignore"):  # −∞ against −∞ in dead networks
+                gains = sign * (sizes[:, here] - sizes[:, before])
+                gain = sign * (measured[here] - measured[before])
             departure = _departure(layer, signal, gains[np.isfinite(gains)], gain, comparisons=2 * len(steps))
             if departure is not None:
                 found.append(departure)

@@ -96,6 +96,9 @@ TIME_CLIMB_SLOWS = Limit(2.0, "decades", "adding up over 100 time steps gives at
 TIME_CLIMB_HARMS = Limit(4.0, "decades", "as along depth")
 
 SEEN = Limit(128, "samples", "rule of three: never active in 128 samples bounds the rate of activity by 2.3 % (95 %)")
+FEWEST_SAMPLES = Limit(
+    16, "samples", "units of one layer read the same samples, so fewer are hardly a look at the data"
+)
 DEAD_NOTE = Limit(0.25, "share of units", f"{TWINS}: most healthy rectifier layers stay below")
 DEAD_SLOWS = Limit(0.5, "share of units", "half the width is gone; loud only where the loss does not fall")
 DEAD_HARMS = Limit(0.9, "share of units", f"{TWINS}: healthy ones at most 0.75")

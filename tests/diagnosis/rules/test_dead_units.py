@@ -88,7 +88,7 @@ def test_a_layer_that_is_off_needs_no_window():
 
 def test_a_layer_that_is_off_on_a_few_samples_is_not_dead():
     with pytest.raises(NotRecorded):
-        dead_units(all_off(2))
+        dead_units(all_off(1))
 
 
 def test_dead_layer_of_a_network_that_learns_is_noted():

@@ -42,7 +42,7 @@ def test_a_sick_network_reads_as_designed():
 
 def test_a_deep_network_is_told_by_what_departs():
     told = check_text(deep(), width=100)
-    assert "  … 28 more inside their bands\n" in told
+    assert "  … 14 more inside their bands\n" in told
     assert "Layers that stand out\n  fc41: δ loses 1.20 decades across it" in told
     assert "fc9: its weights are 0.30 decades smaller" in told
     assert "fc10: its weights" not in told

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from isometry.adapters.torch.capture import Captured
-from isometry.adapters.torch.inspector import Inspector
+from isometry.adapters.torch.inspector import Inspector, own_numbers
 from isometry.adapters.torch.train import first_batch
 from isometry.errors import IsometryError
 from isometry.network.experiment import Experiment
@@ -39,10 +39,17 @@ def inspect(
 
 def inspect_experiment(experiment: Experiment, *, seed: int = 0) -> Inspector:
     """An inspector of the first step of an experiment; the caller's random numbers stay as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with own_numbers(seed):
         model = experiment.build()
-        inputs, targets = first_batch(experiment, seed)
+        try:
+            inputs, targets = first_batch(experiment, seed)
+        except IsometryError:
+            raise
+        except Exception as fault:
+            raise IsometryError(
+                f"experiment.data gives no batch: {type(fault).__name__}: {fault}. It is (inputs, targets), a dataset, "
+                "or batches of the two in a list or a loader."
+            ) from fault
     return Inspector(model, (inputs,), {}, loss_fn=lambda output: experiment.loss_fn(output, targets), seed=seed)
 
 

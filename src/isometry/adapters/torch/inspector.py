@@ -6,6 +6,7 @@ state of the generators stay as they are.
 
 import copy
 import math
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import thread_time
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_map
 
 from isometry.adapters.torch import measure
@@ -33,7 +35,7 @@ from isometry.history.run import Run
 from isometry.network.edits import Edit, Reinitialise
 from isometry.network.signals import Signal
 
-__all__ = ["Inspector"]
+__all__ = ["Inspector", "own_numbers"]
 
 LEVELS = frozenset({Signal.PRE_ACTIVATION, Signal.DELTA})
 """The signals whose sizes are wanted of drawn networks."""
@@ -86,10 +88,16 @@ class Inspector:
                 f"A {type(model).__name__} cannot be copied ({type(fault).__name__}: {fault}), and networks are drawn "
                 "in a copy. Check the model before it holds locks, open files or results of other tensors."
             ) from fault
+        if any(isinstance(parameter, UninitializedParameter) for parameter in self._model.parameters()):
+            raise UnsupportedModel(
+                f"{type(model).__name__} has parameters that take their shape from the first batch. Call the model "
+                "with a batch once before it is checked."
+            )
+        _without_hooks(self._model)
         self._model.zero_grad(set_to_none=True)
-        for parameter in self._model.parameters():
-            parameter.grad = None
         self._args, self._kwargs = args, kwargs
+        self._own_loss = False
+        """The loss can be computed of the outputs of drawn networks too."""
         self._told = tuple(notes)
         self._by_input = False
         """Gradients are asked of the input instead of the parameters."""
@@ -150,15 +158,16 @@ class Inspector:
         if work <= ENOUGH_WORK or len(rows) != 1:
             return
         kept = max(int(rows.pop() * ENOUGH_WORK / work), FEWEST_SAMPLES)
+        self._own_loss = False  # it has the targets of the whole batch
         self._args, self._kwargs, self._cotangents = tree_map(
             lambda value: value[:kept] if isinstance(value, Tensor) else value, batch
         )
 
     def _derive(self, outputs: Any) -> None:
         """Find out what comes back from the loss, where that is not known."""
-        loss = self._loss_fn(outputs) if self._loss_fn is not None else None
+        loss = self._loss_of(outputs)
         if loss is not None:
-            loss = _scalar(loss)
+            self._own_loss = True
             self._cotangents = cotangents_of(loss, tensors_in(outputs))
             self._loss, self._loss_kind = float(loss.detach()), describe_loss(loss)
         elif self._cotangents is None:
@@ -272,7 +281,10 @@ class Inspector:
         if not kept:
             return self._told
         names = ", ".join(kept[:4]) + (f" and {len(kept) - 4} more" if len(kept) > 4 else "")
-        return (*self._told, f"Weights of {names} are constant or have a structure: they were kept as they are.")
+        return (
+            *self._told,
+            f"Weights of {names} are too few to tell their law, constant, or have a structure: they were kept.",
+        )
 
     def _weights(self) -> list[Tensor]:
         found = {
@@ -305,6 +317,11 @@ class Inspector:
         return outputs
 
     def _backward(self, recording: Recording, outputs: Any) -> None:
+        """Send back what the loss does: of these outputs, or else what it did when the network was measured."""
+        loss = self._loss_of(outputs) if self._own_loss else None
+        if loss is not None:
+            self._sent(recording, loss)
+            return
         tensors = tensors_in(outputs)
         assert self._cotangents is not None
         pairs = [
@@ -318,17 +335,30 @@ class Inspector:
                 "not depend on a trainable parameter, or the loss does not depend on them."
             )
         # As one number: given gradients, torch first imports all that it needs for symbolic shapes, for a second.
-        sent = torch.stack([(tensor.double() * cotangent.double()).sum() for tensor, cotangent in pairs]).sum()
+        products = [(tensor.double() * cotangent.double()).sum() for tensor, cotangent in pairs]
+        self._sent(recording, torch.stack(products).sum())
+
+    @staticmethod
+    def _sent(recording: Recording, loss: Tensor) -> None:
         recording.in_backward = True
-        sent.backward()
+        loss.backward()
         recording.in_backward = False
+
+    def _loss_of(self, outputs: Any) -> Tensor | None:
+        try:
+            loss = self._loss_fn(outputs) if self._loss_fn is not None else None
+        except Exception as fault:
+            raise IsometryError(
+                f"The loss function failed: {type(fault).__name__}: {fault}. It is called with the model's output and "
+                "the targets of the batch."
+            ) from fault
+        return None if loss is None else _scalar(loss)
 
     @contextmanager
     def _undisturbed(self, number: int = 0) -> Iterator[None]:
         """Random numbers of our own; buffers and gradients as before afterwards."""
         devices = sorted({p.device.index or 0 for p in self._model.parameters() if p.device.type == "cuda"})
-        with torch.random.fork_rng(devices=devices), torch.enable_grad():
-            torch.manual_seed(self._seed_of(number))
+        with own_numbers(self._seed_of(number), devices), torch.enable_grad():
             yield
         with torch.no_grad():
             for name, buffer in self._model.named_buffers():
@@ -362,8 +392,36 @@ class Inspector:
         self._model.zero_grad(set_to_none=True)
 
 
+@contextmanager
+def own_numbers(seed: int, devices: Sequence[int] = ()) -> Iterator[None]:
+    """The generators of torch, NumPy and Python begin at a seed of ours, and are put back where they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
 def _raise(fault: Exception) -> None:
-    raise fault
+    """A fault of ours, not of the model."""
+    raise IsometryError(
+        f"isometry failed at measuring this model: {type(fault).__name__}: {fault}. What it does is not supported yet."
+    ) from fault
+
+
+def _without_hooks(model: nn.Module) -> None:
+    """The user's own hooks would be called for networks that are none of theirs; torch's make up the weights."""
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            for key, hook in list(hooks.items()):
+                made_by = getattr(hook, "__module__", None) or type(hook).__module__
+                if not made_by.startswith("torch."):
+                    del hooks[key]
 
 
 def _fresh(value: Any) -> Any:
@@ -381,8 +439,12 @@ def _asking(value: Any) -> Any:
 
 
 def _scalar(loss: Any) -> Tensor:
-    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
-        return loss
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        if loss.requires_grad:
+            return loss
+        raise UnsupportedModel(
+            "The loss depends on no trainable parameter: all are frozen, or the output is detached from them."
+        )
     found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
     raise IsometryError(
         f"The loss function gave {found}; one number is needed that depends on the model's parameters. "

@@ -80,8 +80,9 @@ def draw(weight: Tensor, law: Law, generator: torch.Generator) -> None:
     if law.kind == "kept":
         return
     if law.kind == "orthogonal":
-        torch.nn.init.orthogonal_(weight, generator=generator)
-        weight.mul_(law.std * math.sqrt(weight.numel()) / weight.norm())
+        wide = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)  # half precision has no QR
+        torch.nn.init.orthogonal_(wide, generator=generator)
+        weight.copy_(wide * (law.std * math.sqrt(weight.numel()) / wide.norm()))
     elif law.kind == "uniform":
         reach = math.sqrt(3.0) * law.std
         weight.uniform_(law.mean - reach, law.mean + reach, generator=generator)

@@ -91,7 +91,9 @@ class Site:
     @property
     def weights(self) -> list[Tensor]:
         """Its matrices; its scale where it has none; never its biases."""
-        matrices = [p for name, p in self.parameters.items() if p.dim() >= 2 and not _is_bias(name)]
+        matrices = [
+            p for name, p in self.parameters.items() if p.dim() >= 2 and not _is_bias(name) and not _is_length(name)
+        ]
         return matrices or [p for name, p in self.parameters.items() if not _is_bias(name)]
 
     @property
@@ -133,6 +135,11 @@ class Site:
 
 def _is_bias(name: str) -> bool:
     return "bias" in name.rpartition(".")[2]
+
+
+def _is_length(name: str) -> bool:
+    """Of ``weight_norm``: the lengths of the rows, which stand apart from their directions."""
+    return name.endswith((".weight_g", "parametrizations.weight.original0")) or name == "weight_g"
 
 
 def _fans(site: Site, shape: tuple[int, ...]) -> tuple[int | None, int | None]:

@@ -31,7 +31,8 @@ def dead_units(run: Run) -> Iterable[Finding]:
     """Rectifier units that were active on no sample at all: no gradient reaches their weights, so they never learn.
 
     A unit is dead when φ′ was near zero on everything seen over a whole window of data, and only if that was enough: a
-    unit that was silent in 128 samples is active in less than 2.3 % of them, with 95 % confidence.
+    unit that was silent in 128 samples is active in less than 2.3 % of them, with 95 % confidence. Of a layer that is
+    silent as a whole, 128 looks at any of its units on 16 samples are enough.
 
     How it is told apart: half or more of the entries of a healthy rectifier layer are zero on any one sample; that is
     sparsity. Units that wake up again in later windows are not counted, nor are layers without a rectifier. Some dead
@@ -59,20 +60,22 @@ def dead_units(run: Run) -> Iterable[Finding]:
 
 
 def _off(run: Run, rows: NDArray[np.int64], units: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Layers of which every unit was off on every sample, over steps in a row that hold samples enough.
+    """Layers of which every unit was off on every sample, over steps in a row that hold looks enough.
 
-    That needs no window: the elements of a step, divided by the units, are the samples.
+    That needs no window, and each unit on each sample is a look: that all of a layer's are off by chance is far less
+    likely than that one unit is.
     """
     if any((Signal.SLOPE, statistic) not in run.history for statistic in ("zeros", "count")):
         return np.zeros((len(rows), len(run.architecture)), dtype=bool)
     count = column(run, Signal.SLOPE, "count", rows=rows)
     off: NDArray[np.bool_] = (column(run, Signal.SLOPE, "zeros", rows=rows) == count) & (count > 0) & (units > 0)
-    samples = np.zeros(len(run.architecture))
+    looks, samples = np.zeros(len(run.architecture)), np.zeros(len(run.architecture))
     told = np.zeros_like(off)
     for row in range(len(rows)):
-        looked = np.divide(count[row], units[row], out=np.zeros_like(samples), where=off[row])
-        samples = np.where(off[row], samples + looked, 0.0)
-        told[row] = samples >= limits.SEEN.value
+        seen = np.divide(count[row], units[row], out=np.zeros_like(samples), where=off[row])
+        looks = np.where(off[row], looks + count[row], 0.0)
+        samples = np.where(off[row], samples + seen, 0.0)
+        told[row] = (looks >= limits.SEEN.value) & (samples >= limits.FEWEST_SAMPLES.value)
     return told
 
 

@@ -33,6 +33,8 @@ CHANGES = "What would change it"
 CHANGE_COLUMNS = ("change", "δ", "", "z", "")
 MOST_ROWS = 14
 """Layers that are all listed; of more, only the ends and those that depart."""
+SHOWN_EVENLY = 8
+"""Layers of a long network that stand in the table in any case."""
 MOST_DEPARTURES = 10
 
 # Words only; nothing is judged by these.
@@ -91,11 +93,14 @@ def telling_rows(prediction: Prediction, check: Check | None = None) -> list[tup
 
 
 def _telling(check: Check) -> list[int]:
-    """The ends and the layers that depart."""
+    """The layers that depart, those outside their bands, and some of the others, evenly from end to end."""
     architecture = check.prediction.architecture
     departing = [departure.layer for departure in check.departures if departure.layer in architecture]
-    places = {architecture.index(name) for name in list(dict.fromkeys(departing))[:MOST_DEPARTURES]}
-    return sorted(places | {0, len(architecture) - 1})
+    outside = [architecture.names[k] for k in range(len(architecture)) if _outside(check, k)]
+    told = [*departing[:MOST_DEPARTURES], *(outside if len(outside) <= MOST_DEPARTURES else ())]
+    places = {architecture.index(name) for name in told}
+    evenly = np.linspace(0, len(architecture) - 1, SHOWN_EVENLY).round().astype(int)
+    return sorted(places | set(evenly.tolist()))
 
 
 def _left_out(check: Check, layers: Sequence[int]) -> str:
