@@ -25,9 +25,8 @@ def test_pre_norm_in_its_place_is_found_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(transformers, "Transformer", healthy)
     exhibit = pre_post_norm(fast_study(tmp_path, seeds=3))
-    *of_post_norm, warmed = (claim.verdict for claim in exhibit.claims)
-    assert set(of_post_norm) == {Verdict.FALLS}
-    assert warmed is not Verdict.FALLS
+    assert {claim.verdict for claim in exhibit.claims[:5]} == {Verdict.FALLS}
+    assert min(exhibit.numbers["accuracy"]["12"]["post-norm, warm-up"]) > 0.4  # post-norm stays at 0.17
 
 
 def test_a_fifth_of_the_words_leaves_the_table():
