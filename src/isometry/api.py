@@ -28,9 +28,9 @@ NETS = 20
 NETS_CHANGED = 5
 """… and those that a change is tried on."""
 LEAST_NETS = 3
-CHANGES_AT_LEAST = 4
+CHANGES_AT_LEAST = 3
 """Changes that are tried on one network at least, however long it takes."""
-FOR_BAND, FOR_CHANGES = 0.4, 0.4
+FOR_BAND, FOR_CHANGES = 0.3, 0.3
 """Shares of the time for networks as they are, and for those with changes; the rest is for everything else."""
 
 

@@ -98,6 +98,7 @@ class Inspector:
         self._args, self._kwargs = args, kwargs
         self._own_loss = False
         """The loss can be computed of the outputs of drawn networks too."""
+        self._measured: tuple[Floats, Floats] | None = None
         self._told = tuple(notes)
         self._by_input = False
         """Gradients are asked of the input instead of the parameters."""
@@ -127,6 +128,7 @@ class Inspector:
             scalars={} if self._loss is None else {"loss": [self._loss]},
             events=self._events(recording),
         )
+        self._measured = _log_sizes(columns, Signal.PRE_ACTIVATION, False), _log_sizes(columns, Signal.DELTA, True)
         self._thin(columns)
         facts = provenance(
             framework="torch",
@@ -138,15 +140,17 @@ class Inspector:
 
     def as_it_is(self) -> Drawn:
         """The sizes of the signals in the network that is there, on the samples that the drawn ones are given."""
-        with self._undisturbed():
-            forward, backward = self._sizes(None)
-        self._restore([])
+        if self._measured is None:
+            with self._undisturbed():
+                self._measured = self._sizes(None)
+            self._restore([])
+        forward, backward = self._measured
         return Drawn(forward[None], backward[None])
 
     def _thin(self, columns: Mapping[tuple[str, str], Floats]) -> None:
-        """Leave out samples where a pass takes long. Norms over the batch need it whole."""
+        """Leave out samples where a pass takes long; a norm over the samples alone, not over positions, needs all."""
         sites = self._sites.in_order()
-        if any("batchnorm" in site.type.lower() for site in sites):
+        if any("batchnorm1d" in site.type.lower() for site in sites):
             return
         work = 0.0
         for site, outputs in zip(sites, columns[Signal.PRE_ACTIVATION, "count"], strict=True):
@@ -158,6 +162,7 @@ class Inspector:
         if work <= ENOUGH_WORK or len(rows) != 1:
             return
         kept = max(int(rows.pop() * ENOUGH_WORK / work), FEWEST_SAMPLES)
+        self._measured = None
         self._own_loss = False  # it has the targets of the whole batch
         self._args, self._kwargs, self._cotangents = tree_map(
             lambda value: value[:kept] if isinstance(value, Tensor) else value, batch

@@ -14,11 +14,11 @@ from isometry.history.inspection import JacobianFacts
 
 __all__ = ["jacobian_of"]
 
-SAMPLES = 16
+SAMPLES = 8
 """Samples of the batch that are looked at."""
 PROBES = 2
 """Random directions for the traces; each is drawn for every sample."""
-ROUNDS = 5
+ROUNDS = 3
 """Of power iteration, for the largest singular value."""
 
 
