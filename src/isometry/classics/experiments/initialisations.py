@@ -129,7 +129,7 @@ def _sweep(study: Study, depths: tuple[int, ...]) -> Sweep:
     slopes, predicted, accuracy, rates = {}, {}, {}, {}
     level = {(name, depth): _level_gain(name, depth, mean_square=mean_square) for name in TEXTS for depth in depths}
     for name, reference in references.items():
-        for depth in depths if name in TEXTS else depths[-1:]:
+        for depth in depths:
             study.say(f"{_called(name)}, {depth} layers")
             for factor in FACTORS if name in TEXTS else COARSE:
                 key, gain = (name, depth, factor), factor * reference
