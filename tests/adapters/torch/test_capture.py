@@ -469,3 +469,8 @@ def test_forward_pass_that_raises_does_not_confuse_the_next(capture: TorchCaptur
         model(torch.zeros(3, 9))
 
     assert isinstance(followed(capture, lambda: F.cross_entropy(model(X), Y).backward()).model, Chain)
+
+
+def test_torch_is_as_it_was_once_a_capture_is_closed() -> None:
+    TorchCapture().close()
+    assert not torch.nn.modules.module._has_any_global_hook()

@@ -12,7 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.utils._pytree import tree_map
 
 from isometry.adapters.torch import process
@@ -98,6 +102,7 @@ class TorchCapture:
             process.close_listener(self)
             for hook in self._hooks:
                 hook.remove()
+                _global_forward_hooks_with_kwargs.pop(hook.id, None)  # torch 2.13 forgets to: it would warn compilers
             self._names.clear()
 
     @property
