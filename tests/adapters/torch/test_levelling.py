@@ -88,7 +88,9 @@ def test_buffers_mode_and_hooks_are_as_before():
 
 @pytest.mark.parametrize("scheme", ["lsuv", "moments"])
 @pytest.mark.parametrize("training", [True, False])
-def test_attention_and_tied_embeddings_are_levelled(scheme, training):
+@pytest.mark.parametrize("seed", [0, 10, 14])  # with the latter two, dropout drawn anew in each round never settles
+def test_attention_and_tied_embeddings_are_levelled(scheme, training, seed):
+    torch.manual_seed(seed)
     model = Transformer().train(training)
     tokens = torch.randint(0, 20, (8, 12), generator=torch.Generator().manual_seed(0))
     changed = initialise(model, scheme, batch=tokens, seed=0)

@@ -82,7 +82,12 @@ def size_on(model: nn.Module, call: Call, mode: Sizing, generator: torch.Generat
 def rescaled(matrix: Matrix, compute: Callable[[], Any]) -> Any:
     """The layer's output, after its matrix has been given the right size."""
     spread = math.nan
+    numbers = torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     for _ in range(ROUNDS + 1):
+        torch.set_rng_state(numbers)  # with other dropout each time it would never settle
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
         result = compute()
         spread = float(tensors_in(result)[0].detach().double().std(correction=0))
         if abs(spread - 1) <= TOLERANCE:
