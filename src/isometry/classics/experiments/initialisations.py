@@ -30,7 +30,7 @@ OTHERS = {"softsign": 1.0, "selu": 1.0, "gelu": None, "sigmoid": None}
 CALLED = {"relu": "ReLU", "selu": "SELU", "gelu": "GELU"}
 FACTORS = (0.5, sqrt(0.5), 0.8, 1.0, 1.25, sqrt(2), 2.0)
 """σ_w against the reference. √½ makes Xavier's of He's, √2 makes He's of Xavier's; 0.8 to 1.25 is tuning by a fifth."""
-COARSE = (0.5, 1.0, 2.0)
+COARSE = (0.5, sqrt(0.5), 1.0, sqrt(2), 2.0)
 NEAR = (0.8, 1.25)
 WIDTH = 32
 RATE = 2e-3
