@@ -102,6 +102,7 @@ def check(
 
 def check_captured(captured: Any, *, nets: int | None = None, seconds: float = 4.0, seed: int = 0) -> Check:
     """``check`` of the first training step that an adapter's ``capturing`` came upon in somebody's script."""
+    _require_counts(nets, seconds)
     return _checked(loaded_adapter().inspect_captured(captured, seed=seed), nets, seconds)
 
 

@@ -10,7 +10,7 @@ __all__ = ["FailOn", "fail_on", "networks", "seconds", "share_of_time", "step_di
 LEAST_SHARE = 1e-4
 """Below this share of step time hardly a step would ever be recorded."""
 
-LEAST_NETS = 2
+LEAST_NETS = 3
 """One network has no scatter."""
 
 

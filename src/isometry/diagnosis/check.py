@@ -50,8 +50,6 @@ class Prediction(Shown):
     """Share of such networks whose first layer gets no gradient at all."""
     nets: int
     """How many were drawn."""
-    source: str
-    """``drawn networks``, or ``exact sampler`` for plain chains of dense layers."""
     explanation: "Explanation | None" = None
     """What mean-field theory says of the layers that most of the network is made of; None where it says nothing."""
     notes: tuple[str, ...] = ()
@@ -63,7 +61,6 @@ class Prediction(Shown):
             "layers": self.layers(),
             "dead": self.dead,
             "nets": self.nets,
-            "source": self.source,
             "explanation": self.explanation and self.explanation.to_dict(),
             "notes": list(self.notes),
         }

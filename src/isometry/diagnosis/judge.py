@@ -40,7 +40,6 @@ def predict(inspection: Inspection) -> Prediction:
         backward=band(backward),
         dead=float(np.mean(np.isneginf(drawn.backward[:, first]))),
         nets=drawn.nets,
-        source=inspection.source,
         explanation=_explanation(architecture, inspection),
         notes=inspection.notes,
     )

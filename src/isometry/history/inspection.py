@@ -60,8 +60,6 @@ class Inspection:
     """Root mean square of the biases; 0 where there are none. shape (layers,)"""
     laws: tuple[str, ...]
     """What the weights were drawn from: ``normal``, ``uniform``, ``orthogonal``; ``kept`` where they were not drawn."""
-    source: str = "drawn networks"
-    """Or ``exact sampler``, for plain chains of dense layers."""
     jacobian: JacobianFacts | None = None
     notes: tuple[str, ...] = ()
     """What could not be done, and why, one sentence each."""

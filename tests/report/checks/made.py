@@ -62,7 +62,6 @@ def make_check(
         backward=band(back, 0.04 * np.sqrt(np.arange(layers)[::-1])),
         dead=0.0,
         nets=20,
-        source="drawn networks",
         explanation=explained(activation, sigma_w, sigma_b, layers - 1),
     )
     return Check(

@@ -89,7 +89,7 @@ def _profile(
         raise NotRecorded(f"{axis.words.partition(',')[0]} was neither predicted nor measured at any layer")
     names = prediction.architecture.names
     paths = chains(prediction.architecture)
-    shapes = [*_bands(band, measured, paths, band_words(prediction)), *_means(band, paths, said=measured is None)]
+    shapes = [*_bands(band, measured, paths, band_words()), *_means(band, paths, said=measured is None)]
     if measured is not None:
         shapes += _measured(measured, paths, names)
     seen = np.concatenate([values[np.isfinite(values)] for values in (band.low, band.high, *_given(measured))])

@@ -65,8 +65,7 @@ def facts(prediction: Prediction, parameters: object = None) -> list[str]:
 def _drawn(prediction: Prediction) -> str:
     if not prediction.nets:
         return "nothing was predicted"
-    by = "of the exact sampler" if prediction.source == "exact sampler" else "drawn anew"
-    return f"{plural(prediction.nets, 'network')} {by}"
+    return f"{plural(prediction.nets, 'network')} drawn anew"
 
 
 def headline(check: Check) -> str:
@@ -137,10 +136,9 @@ def reach(low: float, high: float) -> str:
     return size(low) if size(low) == size(high) else f"{size(low)} … {size(high)}"
 
 
-def band_words(prediction: Prediction) -> str:
+def band_words() -> str:
     """What the shaded band of a picture is."""
-    networks = "networks of the exact sampler" if prediction.source == "exact sampler" else "networks drawn anew"
-    return f"predicted: 95 % of {networks}"
+    return "predicted: 95 % of networks drawn anew"
 
 
 def place(value: float, low: float, high: float) -> Place:
