@@ -15,7 +15,7 @@ __all__ = ["ACTIVATIONS", "OPTIMISERS", "TRAINED_WIDTH", "Block", "network", "on
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "linear": nn.Identity}
 OPTIMISERS: dict[str, Callable[[Any], Any]] = {
     "SGD at 0.1": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-    "Adam at 0.001": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+    "Adam at 0.001": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
 }
 TRAINED_WIDTH = 64
 

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -32,31 +33,40 @@ def shallow(activation: str, *, hidden: int, epochs: int, haste: int = 1) -> Exp
     return _experiment(
         (2, *[5] * hidden, 1),
         activation,
-        "Glorot",
-        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3 * haste, eps=1e-7),
+        repeat("Glorot"),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3 * haste, eps=1e-7, fused=True),
         epochs=epochs // haste,
     )
 
 
-def deep(activation: str, initialisation: str, *, epochs: int, haste: int = 1) -> Experiment:
+def deep(activation: str, initialisation: str | Sequence[str], *, epochs: int, haste: int = 1) -> Experiment:
     """Four hidden layers of 5 units with weights of a named kind, trained by RMSprop as Keras 2 has it.
+
+    Of several kinds every call of ``build`` takes the next: many models that ``train_many`` has side by side take
+    little longer than a few, since such small layers take their time by the call.
 
     Both Keras 2 (up to 2.10) and torch divide by √v + ε; from 2.11 on Keras divides by √(v + ε).
     """
     return _experiment(
         DEEP,
         activation,
-        initialisation,
+        repeat(initialisation) if isinstance(initialisation, str) else initialisation,
         optimizer=lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3 * haste, alpha=0.9, eps=1e-7),
         epochs=epochs // haste,
     )
 
 
 def _experiment(
-    widths: Sequence[int], activation: str, initialisation: str, *, optimizer: Callable[[Any], Any], epochs: int
+    widths: Sequence[int],
+    activation: str,
+    initialisations: Iterable[str],
+    *,
+    optimizer: Callable[[Any], Any],
+    epochs: int,
 ) -> Experiment:
+    left = iter(initialisations)
     return Experiment(
-        build=lambda: _named(networks.mlp(widths, activation, initialise=INITIALISATIONS[initialisation])),
+        build=lambda: _named(networks.mlp(widths, activation, initialise=INITIALISATIONS[next(left)])),
         data=points,
         loss_fn=binary_cross_entropy_with_logits,
         optimizer=optimizer,

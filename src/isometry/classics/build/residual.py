@@ -67,7 +67,7 @@ def on_digits(kind: str, *, depth: int, epochs: int, rows: int | None = None) ->
         build=lambda: network(kind, depth=depth),
         data=data.training,
         loss_fn=nn.functional.cross_entropy,
-        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
         epochs=epochs,
         batch_size=64,
         metric=accuracy(data),

@@ -132,7 +132,7 @@ def on_text(kind: str, *, blocks: int, rate: float, rows: int, warm_up: int = 0)
     """Adam, one pass over so many texts of 16 words in batches of 16; width 32; over ``warm_up`` steps if any."""
 
     def optimizer(parameters: Iterable[Tensor]) -> Any:
-        adam = torch.optim.Adam(parameters, lr=rate)
+        adam = torch.optim.Adam(parameters, lr=rate, fused=True)
         return WarmUp(adam, steps=warm_up) if warm_up else adam
 
     return Experiment(
