@@ -12,7 +12,7 @@ import numpy as np
 from isometry.adapters.framework import Inspector, Watch, adapter_of, loaded_adapter
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.diagnose import diagnose as diagnose_run
-from isometry.diagnosis.finding import Diagnosis
+from isometry.diagnosis.finding import AS_IT_IS, Diagnosis
 from isometry.errors import IsometryError
 from isometry.history.history import Floats
 from isometry.history.inspection import Drawn, Inspection
@@ -151,7 +151,7 @@ def _checked(inspector: Inspector, nets: int | None, seconds: float) -> Check:
 
     run = inspector.measure()
     drawn = inspector.draw(nets or NETS, seconds=_unless(nets, FOR_BAND * seconds))
-    as_it_is = judge.counterfactual(judge.AS_IT_IS, (), drawn, run.architecture)
+    as_it_is = judge.counterfactual(AS_IT_IS, (), drawn, run.architecture)
     inspection = _inspection(inspector, run, drawn)
     told, started = [as_it_is], thread_time()
     untried: list[str] = []

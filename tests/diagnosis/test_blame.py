@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isometry.diagnosis.blame import causes_among, outliers, segments, suspects
+from isometry.diagnosis.blame import causes_among, outliers, suspects
 from isometry.network.architecture import Layer
 from isometry.theory import width_noise
 from tests.diagnosis.random_nets import random_net
@@ -174,42 +174,6 @@ def test_the_size_of_the_loss_changes_nothing(factor):
     one, other = (random_net("relu", depth=DEPTH, sigma=broken, loss_factor=f) for f in (1.0, factor))
     assert [(found.layer, found.part) for found in outliers(one)] == [("fc8", "weight scale")]
     assert [(found.layer, found.part) for found in outliers(other)] == [("fc8", "weight scale")]
-
-
-# ------------------------------------------------------------------------------------------------------------ segments
-
-
-def test_segments_find_the_stretch_that_loses():
-    gains = np.array([0.0, 0.01, -0.6, -0.62, -0.58, -0.6, -0.61, -0.59, 0.02, 0.0, -0.01])
-    found = segments(gains, noise=0.06)
-    assert [(piece.first, piece.last) for piece in found] == [(0, 1), (2, 7), (8, 10)]
-    assert found[1].decades == pytest.approx(-0.6)
-
-
-def test_noise_alone_is_one_segment_in_most_cases():
-    generator = np.random.default_rng(0)
-    cut = [len(segments(generator.normal(0, 0.06, 40), noise=0.06)) > 1 for _ in range(200)]
-    assert np.mean(cut) < 0.05
-
-
-@pytest.mark.parametrize("values", [[], [0.3], [0.3, 0.3], [np.nan, 0.3, np.nan]])
-def test_short_sequences_have_one_segment_at_most(values):
-    assert len(segments(np.array(values))) == int(np.isfinite(values).any())
-
-
-def test_values_that_are_not_finite_are_passed_over():
-    (piece,) = segments(np.array([np.nan, 0.5, -np.inf, 0.5, 0.5, np.nan]))
-    assert (piece.first, piece.last, piece.decades) == (1, 4, pytest.approx(0.5))
-
-
-@settings(max_examples=settings().max_examples // 2)
-@given(values=st.lists(st.floats(-3, 3), min_size=1, max_size=30), noise=st.floats(0.01, 1.0))
-def test_segments_cover_everything_once_and_keep_the_sum(values, noise):
-    found = segments(np.array(values), noise=noise)
-    assert [place for piece in found for place in range(piece.first, piece.last + 1)] == list(range(len(values)))
-    total = sum(piece.decades * (piece.last - piece.first + 1) for piece in found)
-    float64_rounding = 1e-9
-    assert total == pytest.approx(sum(values), abs=float64_rounding)
 
 
 def test_causes_are_the_worst_part_of_each_layer():

@@ -1,10 +1,11 @@
 """The changes to a network that are worth predicting before it trains."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, zip_longest
 
+from isometry.diagnosis.block import block
 from isometry.errors import IsometryError
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import AddSkip, Edit, InsertNorm, Reinitialise, ReplaceActivation
@@ -31,7 +32,8 @@ def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternativ
         architecture: as traced.
         sigma_b: root mean square of the biases, which stay as they are.
     """
-    layers = [layer for layer in map(_with_its_activation(architecture), architecture) if _is_hidden(layer)]
+    named = [replace(layer, activation=block(architecture, layer).activation) for layer in architecture]
+    layers = [layer for layer in named if _is_hidden(layer)]
     kinds = {layer.kind for layer in architecture}
     if not layers:
         return ()
@@ -44,11 +46,6 @@ def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternativ
     # The best of each kind first: of a large network only the first few are tried.
     in_turn = (proposal for row in zip_longest(*kindred) for proposal in row if proposal is not None)
     return tuple(islice(in_turn, MOST))
-
-
-def _with_its_activation(architecture: Architecture) -> Callable[[Layer], Layer]:
-    """Gives a layer the φ that follows its norm layer, if it has one."""
-    return lambda layer: replace(layer, activation=architecture[layer.norm].activation) if layer.norm else layer
 
 
 def _is_hidden(layer: Layer) -> bool:

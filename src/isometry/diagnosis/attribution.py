@@ -411,7 +411,7 @@ def _words(kind: str, activation: str, parts: list[Part], architecture: Architec
         case "operating point":
             return f"{amount}: where z lies on {activation}, against z from N(0, 1)"
         case "weight scale":
-            return f"{amount}: weights too {'small' if decades < 0 else 'large'} to keep ‖δ‖"
+            return f"{amount}: weights too {'small' if decades < 0 else 'large'} to keep ‖δ‖{_mismatch(parts)}"
         case "weights and normalisation":
             return f"{amount}: weights together with the normalisation behind them"
         case "weight alignment":
@@ -435,6 +435,16 @@ def _words(kind: str, activation: str, parts: list[Part], architecture: Architec
 
 def _amount(decades: float) -> str:
     return f"{decades:+.1f} decades".replace("-", "−")
+
+
+def _mismatch(parts: list[Part]) -> str:
+    """The size of the weights beside the one that would keep ‖δ‖, geometric means over the layers."""
+    scales = [part for part in parts if part.kind == PartKind.WEIGHT_SCALE]
+    if not scales:
+        return ""
+    mean = _total(scales) / len(scales)
+    kept = mean - _total(parts) / len(scales)
+    return f"; σ_w is {10**mean:.2g} where {10**kept:.2g} keeps it"
 
 
 def _plural(count: int, one: str, several: str) -> str:

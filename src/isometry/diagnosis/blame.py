@@ -25,7 +25,7 @@ Sources: Hanin & Nica 2018 for c.
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log, log10, sqrt
+from math import log, log10
 from statistics import NormalDist
 
 import numpy as np
@@ -42,7 +42,7 @@ from isometry.network.signals import Signal
 from isometry.statistics.series import robust_spread
 from isometry.theory import width_noise
 
-__all__ = ["Outlier", "Segment", "causes_among", "outliers", "segments", "suspects"]
+__all__ = ["Outlier", "causes_among", "outliers", "suspects"]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -63,17 +63,6 @@ class Outlier:
     """How far it is off, in standard deviations."""
     words: str
     """The sentence for the reader."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of a sequence within which it is level but for noise."""
-
-    first: int
-    last: int
-    """Places of its first and last value."""
-    decades: float
-    """Mean of its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,43 +116,6 @@ def suspects(run: Run, step: int = 0) -> tuple[Outlier, ...]:
             for place, off, noise in _held_against_others(part, group)
         ]
     return tuple(sorted(found, key=lambda one: -one.z))
-
-
-def segments(decades: Array, *, noise: float | None = None) -> tuple[Segment, ...]:
-    """Cuts a sequence, such as the log gains of layers, into stretches within which it is level.
-
-    The cuts are those of least Σ (value − mean of its stretch)² / noise² + penalty · cuts, found exactly by dynamic
-    programming. Values that are not finite are passed over.
-
-    Args:
-        decades: shape (places,)
-        noise: standard deviation of one value about its level; told from the differences of neighbours if not given.
-
-    Sources: Yao 1988 (penalty); Jackson et al. 2005 (optimal partitioning).
-    """
-    places = np.flatnonzero(np.isfinite(decades))
-    values = np.asarray(decades, dtype=np.float64)[places]
-    count = len(values)
-    if noise is None:
-        noise = robust_spread(np.diff(values)) / sqrt(2) if count > 2 else 0.0
-    noise = max(noise, limits.SAME.value)
-    sums, squares = (np.concatenate([[0.0], np.cumsum(powers)]) for powers in (values, values**2))
-    penalty = limits.CHANGE_POINT.value * log(max(count, 2)) * noise**2
-    best, start = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
-    for end in range(1, count + 1):
-        begin = np.arange(end)
-        misfit = squares[end] - squares[:end] - (sums[end] - sums[:end]) ** 2 / (end - begin)
-        costs = best[:end] + np.maximum(misfit, 0.0) + penalty
-        start[end] = int(np.argmin(costs))
-        best[end] = costs[start[end]]
-    found: list[Segment] = []
-    end = count
-    while end:
-        begin_at = int(start[end])
-        mean = float(values[begin_at:end].mean())
-        found.append(Segment(int(places[begin_at]), int(places[end - 1]), mean))
-        end = begin_at
-    return tuple(reversed(found))
 
 
 class _Recorded:

@@ -11,7 +11,7 @@ from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.history.inspection import JacobianFacts
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture
-from isometry.network.edits import Edit
+from isometry.network.edits import Edit, edit_facts
 from isometry.network.signals import Signal
 from isometry.shown import Shown
 
@@ -113,7 +113,7 @@ class Counterfactual:
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "edits": [{"edit": type(edit).__name__} | asdict(edit) for edit in self.edits],
+            "edits": [edit_facts(edit) for edit in self.edits],
             "backward": self.backward,
             "forward": self.forward,
             "spread": self.spread,

@@ -5,9 +5,10 @@ from enum import IntEnum
 from typing import Any
 
 from isometry.history.run import Run
+from isometry.network.edits import Edit, edit_facts
 from isometry.shown import Shown
 
-__all__ = ["PROBLEMS", "Cause", "Diagnosis", "Evidence", "Finding", "NotChecked", "Severity"]
+__all__ = ["AS_IT_IS", "PROBLEMS", "Cause", "Diagnosis", "Evidence", "Finding", "Forecast", "NotChecked", "Severity"]
 
 PROBLEMS = (
     "vanishing_gradient",
@@ -24,6 +25,9 @@ PROBLEMS = (
     "loss_spike",
 )
 """Names of the problems that the rules of this version tell apart. A name once used is never changed."""
+
+AS_IT_IS = "as it is"
+"""Name of the forecast, or the counterfactual, without a change."""
 
 
 class Severity(IntEnum):
@@ -77,6 +81,20 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What mean field expects of one change."""
+
+    name: str
+    """``He + ReLU``"""
+    edits: tuple[Edit, ...]
+    decades: float
+    """log10 of ‖δ‖ at the first layer over that at the last, with this change at the start of the training."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "edits": [edit_facts(edit) for edit in self.edits], "decades": self.decades}
+
+
+@dataclass(frozen=True, slots=True)
 class Finding(Shown):
     """One problem found in a run."""
 
@@ -90,6 +108,8 @@ class Finding(Shown):
     evidence: tuple[Evidence, ...] = ()
     consequence: str = ""
     """What it means for this training, in one sentence."""
+    forecasts: tuple[Forecast, ...] = ()
+    """Single changes to the network, the most promising first; empty where theory has no say."""
     problem: str = ""
     """One of ``PROBLEMS``; the rule's decorator fills it in."""
     code: str = ""
@@ -111,6 +131,7 @@ class Finding(Shown):
             "consequence": self.consequence,
             "follows": list(self.follows),
             "causes": [cause.to_dict() for cause in self.causes],
+            "forecasts": [forecast.to_dict() for forecast in self.forecasts],
             "evidence": [piece.to_dict() for piece in self.evidence],
         }
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.blame import outliers
+from isometry.diagnosis.block import block
 from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Prediction
 from isometry.diagnosis.diagnose import diagnose
 from isometry.history.inspection import Drawn, Inspection
@@ -17,11 +18,10 @@ from isometry.network.edits import Edit
 from isometry.network.signals import Signal
 from isometry.theory.explain import Explanation, HiddenLayer, explain
 
-__all__ = ["AS_IT_IS", "check", "counterfactual", "predict"]
+__all__ = ["check", "counterfactual", "predict"]
 
 Floats = NDArray[np.float64]
 
-AS_IT_IS = "as it is"
 LIKELY = 0.95
 """Probability with which a value lies in its band."""
 LEAST_SCATTER = 1e-3
@@ -196,28 +196,22 @@ def _departure(layer: Layer, signal: Signal, gains: Floats, gain: float, compari
 
 
 def _explanation(architecture: Architecture, inspection: Inspection) -> Explanation | None:
-    norms = [layer for layer in architecture if layer.kind == "norm"]
-    behind = {before: norm.name for norm in norms for before in norm.inputs}
-    return explain(
-        [
+    hidden = []
+    for layer, sigma_w, sigma_b in zip(architecture, inspection.sigma_w, inspection.sigma_b, strict=True):
+        if layer.fan_in is None or layer.output or not math.isfinite(sigma_w):
+            continue
+        around = block(architecture, layer)
+        hidden.append(
             HiddenLayer(
-                activation=layer.activation if layer.norm is None else architecture[layer.norm].activation,
+                activation=around.activation,
                 sigma_w=float(sigma_w),
                 sigma_b=float(sigma_b),
                 fan_in=layer.fan_in,
                 kind=layer.kind,
-                normalised=layer.norm is not None,
+                normalised=around.norm is not None and not around.after,
                 residual=layer.branch is not None,
-                norm=_averages_over(architecture, layer.norm or behind.get(layer.name)),
-                after=layer.norm is None and layer.name in behind,
+                norm=around.averages_over,
+                after=around.after,
             )
-            for layer, sigma_w, sigma_b in zip(architecture, inspection.sigma_w, inspection.sigma_b, strict=True)
-            if layer.fan_in is not None and math.isfinite(sigma_w) and not layer.output
-        ]
-    )
-
-
-def _averages_over(architecture: Architecture, norm: str | None) -> str:
-    """``batch`` or ``layer``, as theory knows norm layers; empty for the others."""
-    type_name = architecture[norm].type.lower() if norm is not None else ""
-    return next((kind for kind in ("batch", "layer") if f"{kind}norm" in type_name.replace("_", "")), "")
+        )
+    return explain(hidden)

@@ -234,3 +234,4 @@ BLAME_MATTERS = Limit(0.02, "decades", "5 %: less is lost in the noise of a laye
 FEWEST_ALIKE = Limit(5, "layers", "of four or fewer, one odd one does not leave a majority that agrees")
 FEW_ALIKE = Limit(3.0, "values", "Student: at p = 1e-4 his quantiles are about 1 + 3 / n times the normal one")
 CHANGE_POINT = Limit(3.0, "times ln(places)", "Yao 1988 asks for more than 2 per cut; BIC of a mean and a place")
+FORETOLD = Limit(0.25, "share of the profile", "what theory leaves unexplained; more, and a change is not foretold")

@@ -11,7 +11,7 @@ from isometry.diagnosis.trunk import Trunk, column, delta_decades, pooling_decad
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 
-__all__ = ["Profile", "Silence", "climb", "fall", "profile", "silence", "steepest_stretch"]
+__all__ = ["Profile", "Silence", "climb", "fall", "profile", "silence"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -134,23 +134,6 @@ def fall(decades: Array) -> Array:
 def climb(decades: Array) -> Array:
     """How far each place lies above the lowest place above it, in decades. shape (..., places)"""
     return fall(-decades)
-
-
-def steepest_stretch(steps: Array) -> slice:
-    """The run of neighbours that holds most of a sum, with stretches that hardly add to it cut off.
-
-    The greatest sum of (step − half the mean step) over a run of neighbours.
-    """
-    excess = steps - 0.5 * steps.mean()
-    best, first, last = -np.inf, 0, len(steps)
-    total, start = 0.0, 0
-    for position, value in enumerate(excess):
-        if total <= 0:
-            total, start = 0.0, position
-        total += float(value)
-        if total > best:
-            best, first, last = total, start, position + 1
-    return slice(first, last)
 
 
 def _finite_rows(run: Run, trunk: Trunk) -> tuple[Rows, Array]:

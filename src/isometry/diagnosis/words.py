@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause
 
-__all__ = ["because", "called", "decades", "of_its_size", "opening", "per_layer", "sentence", "share", "span", "times"]
+__all__ = [
+    "because",
+    "called",
+    "decades",
+    "of_its_size",
+    "opening",
+    "per_layer",
+    "sentence",
+    "share",
+    "span",
+    "stretches",
+    "times",
+]
 
 
 def decades(amount: float) -> str:
@@ -71,6 +83,12 @@ def per_layer(names: Sequence[str], steps: NDArray[np.float64], verb: str) -> st
         f"layers {_row(names)} {verb} {decades(float(steps.sum()))} decades together, "
         f"{decades(float(steps[most]))} of them at {names[most]}"
     )
+
+
+def stretches(names: Sequence[str], steps: NDArray[np.float64], parts: Sequence[slice], verb: str) -> str:
+    """``per_layer`` of each part, one after the other."""
+    told = [per_layer(names[part], steps[part], verb) for part in parts]
+    return " and ".join(told) if len(told) <= 1 + 1 else f"{', '.join(told[:-1])} and {told[-1]}"
 
 
 def sentence(*parts: str) -> str:

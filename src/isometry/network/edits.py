@@ -1,8 +1,9 @@
 """Changes to a network, in words that no framework owns; adapters carry them out."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-__all__ = ["AddSkip", "Edit", "InsertNorm", "Reinitialise", "ReplaceActivation"]
+__all__ = ["AddSkip", "Edit", "InsertNorm", "Reinitialise", "ReplaceActivation", "edit_facts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,8 @@ class AddSkip:
 
 
 Edit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip
+
+
+def edit_facts(edit: Edit) -> dict[str, Any]:
+    """An edit as plain data, with its kind."""
+    return {"edit": type(edit).__name__} | asdict(edit)

@@ -22,6 +22,7 @@ from isometry.report.pictures import Missing, album
 from isometry.report.text import (
     cause_words,
     fine_problems,
+    forecast_words,
     headline,
     healthy_sentence,
     told_causes,
@@ -131,6 +132,8 @@ def _why(finding: Finding) -> str:
         parts.append(f"<dt>because</dt><dd><ul>{causes}</ul></dd>")
     if finding.consequence:
         parts.append(f"<dt>so</dt><dd>{safe(finding.consequence)}</dd>")
+    if forecast_words(finding):
+        parts.append(f"<dt>change</dt><dd>{safe(forecast_words(finding))}</dd>")
     return f'<dl class="why">{"".join(parts)}</dl>' if parts else ""
 
 

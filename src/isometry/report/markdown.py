@@ -7,6 +7,7 @@ from isometry.report.chart import Table
 from isometry.report.text import (
     cause_words,
     fine_problems,
+    forecast_words,
     healthy_sentence,
     told_causes,
     unchecked_problems,
@@ -51,6 +52,8 @@ def finding_parts(finding: Finding, order: Sequence[str]) -> list[str]:
         parts.append("Because:\n\n" + "\n".join(f"- {plain(cause_words(cause))}" for cause in told_causes(finding)))
     if finding.consequence:
         parts.append(f"So: {plain(finding.consequence)}")
+    if forecast_words(finding):
+        parts.append(f"Change: {plain(forecast_words(finding))}")
     if finding.evidence:
         rows = [(e.quantity, number(e.measured), number(e.limit), e.unit) for e in finding.evidence]
         parts.append(table(Table(("measured", "value", "limit", "unit"), tuple(rows)), numeric=(1, 2)))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from isometry.diagnosis.finding import Cause, Diagnosis, Finding, Severity
+from isometry.diagnosis.finding import AS_IT_IS, Cause, Diagnosis, Finding, Severity
 from isometry.history.run import Run
 from isometry.report.lines import INDENT, Lines
 from isometry.report.words import clean, decades, layer_range, notes_of, problem, run_line
@@ -18,6 +18,7 @@ __all__ = [
     "diagnosis_text",
     "finding_text",
     "fine_problems",
+    "forecast_words",
     "headline",
     "healthy_sentence",
     "run_text",
@@ -156,6 +157,22 @@ def cause_words(cause: Cause) -> str:
     return f"{decades(cause.decades)} decades: {clean(cause.words)}"
 
 
+MOST_FORECASTS = 3
+"""Changes that a finding tells of; all of them stand in its JSON."""
+
+
+def forecast_words(finding: Finding) -> str:
+    """The most promising changes with what they would make of δ; empty where none is better than what there is."""
+    present = next((one.decades for one in finding.forecasts if one.name == AS_IT_IS), None)
+    if present is None:
+        return ""
+    better = [one for one in finding.forecasts if abs(one.decades) < abs(present) and one.name != AS_IT_IS]
+    told = [f"{decades(one.decades)} with {one.name}" for one in better[:MOST_FORECASTS]]
+    if not told:
+        return ""
+    return f"{', '.join(told)}, instead of {decades(present)} decades from the output to the input (mean field)"
+
+
 def tone_of(diagnosis: Diagnosis) -> str:
     """The worst severity as a word; ``HEALTHY`` where nothing slows, harms or stops training."""
     return "HEALTHY" if diagnosis.healthy else Severity(diagnosis.findings[0].severity).name
@@ -215,7 +232,7 @@ def checked_facts(diagnosis: Diagnosis) -> list[str]:
 
 
 def tell(lines: Lines, finding: Finding, order: Sequence[str]) -> None:
-    """Write a finding: title, summary, causes, consequence. ``order``: all layers of the run, input first."""
+    """Write a finding: title, summary, causes, what it means, forecasts. ``order``: all layers, input first."""
     severity = Severity(finding.severity).name
     title = f"{lines.styled(severity, severity)}  {lines.styled('strong', problem(finding.problem) or 'finding')}"
     lines.titled(title, ", ".join(where_and_when(finding, order, width=lines.width - 40)))
@@ -226,6 +243,8 @@ def tell(lines: Lines, finding: Finding, order: Sequence[str]) -> None:
         label = ""
     if finding.consequence:
         lines.labelled("so", clean(finding.consequence))
+    if forecast_words(finding):
+        lines.labelled("change", clean(forecast_words(finding)))
 
 
 @presents(Diagnosis)

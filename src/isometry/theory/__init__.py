@@ -5,12 +5,14 @@ Takes an activation (a name, or φ as a NumPy function), the standard deviations
 those of infinitely wide networks; ``sample_profile`` draws finite ones.
 
 Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield``, ``correlation``
-and ``criticality`` have the maps; ``depth``, ``width`` and ``sampler`` follow them through layers; ``initialisation``,
-``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them. ``explain`` applies all of
-it to the layers of a network, with ``explanation`` for the numbers and ``sentences`` for the words.
+and ``criticality`` have the maps; ``depth``, ``chain``, ``width`` and ``sampler`` follow them through layers;
+``initialisation``, ``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them.
+``explain`` applies all of it to the layers of a network, with ``explanation`` for the numbers and ``sentences`` for the
+words.
 """
 
 from isometry.theory.activations import ACTIVATIONS, Activation, as_activation
+from isometry.theory.chain import ChainLayer, ChainProfile, chain_profile, fit_chain
 from isometry.theory.convolution import (
     average_pool_backward,
     average_pool_forward,
@@ -62,6 +64,8 @@ from isometry.theory.width import WidthCorrection, dead_probability, width_corre
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "ChainLayer",
+    "ChainProfile",
     "CriticalPoint",
     "DepthScale",
     "DoublyCriticalPoint",
@@ -77,6 +81,7 @@ __all__ = [
     "average_pool_forward",
     "batch_norm_rate",
     "bivariate_expectation",
+    "chain_profile",
     "chi",
     "chi_q",
     "correlation_fixed_point",
@@ -91,6 +96,7 @@ __all__ = [
     "expectation",
     "explain",
     "find_kinks",
+    "fit_chain",
     "fixed_point",
     "fixup_scale",
     "forget_bias",

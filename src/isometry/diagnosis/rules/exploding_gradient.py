@@ -9,8 +9,10 @@ from isometry.diagnosis.attribution import attribute, causes_of
 from isometry.diagnosis.blame import causes_among
 from isometry.diagnosis.course import has_learned, loss_progress, update_ratios
 from isometry.diagnosis.finding import Evidence, Finding, Severity
-from isometry.diagnosis.profile import Profile, climb, profile, steepest_stretch
+from isometry.diagnosis.forecast import forecasts
+from isometry.diagnosis.profile import Profile, climb, profile
 from isometry.diagnosis.rule import rule
+from isometry.diagnosis.stretches import telling
 from isometry.diagnosis.trunk import trunks
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -62,9 +64,8 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
     gains = attribute(run, found.trunk, rows=rows)
     causes = causes_of([gain for gain in gains if gain.lower in names], run.architecture)
     steps = -np.diff(decades[highest : lowest + 1])
-    stretch = steepest_stretch(steps)
     reason = words.because(causes, total, lost=False) or f"{words.decades(total)} are gained in all"
-    start = "at first " * receded + words.per_layer(names[stretch], steps[stretch], "gain")
+    start = "at first " * receded + words.stretches(names, steps, telling(steps), "gain")
     yield Finding(
         severity=_severity(run, early=early, late=late),
         summary=words.sentence(start, reason, "later the profile is level" * receded, _overflow(run, found)),
@@ -78,6 +79,7 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
         causes=causes + causes_among(run, names, int(rows[0])),
         evidence=_evidence(run, early=early, late=late),
         consequence=_consequence(run, found, total=total, highest=highest, lowest=lowest),
+        forecasts=forecasts(run, found.trunk, int(found.rows[0])) if early >= limits.CLIMB_SLOWS.value else (),
     )
 
 

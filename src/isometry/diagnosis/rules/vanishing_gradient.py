@@ -10,8 +10,10 @@ from isometry.diagnosis.attribution import attribute, causes_of
 from isometry.diagnosis.blame import causes_among
 from isometry.diagnosis.course import has_learned, is_adaptive, loss_progress, update_ratios
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
-from isometry.diagnosis.profile import Profile, Silence, fall, profile, silence, steepest_stretch
+from isometry.diagnosis.forecast import forecasts
+from isometry.diagnosis.profile import Profile, Silence, fall, profile, silence
 from isometry.diagnosis.rule import rule
+from isometry.diagnosis.stretches import telling
 from isometry.diagnosis.trunk import trunks
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -94,6 +96,7 @@ def _fallen(run: Run, found: Profile) -> Iterable[Finding]:
         causes=causes + causes_among(run, concerned, int(rows[0])),
         evidence=_evidence(run, early=early, late=late),
         consequence=_consequence(run, found, total=total, lowest=lowest, highest=highest, recovered=recovered),
+        forecasts=forecasts(run, found.trunk, int(found.rows[0])) if early >= limits.FALL_SLOWS.value else (),
     )
 
 
@@ -134,10 +137,9 @@ def _summary(
     recovered: bool,
 ) -> str:
     steps = np.diff(decades[lowest : highest + 1])
-    stretch = steepest_stretch(steps)
     total = float(decades[highest] - decades[lowest])
     return words.sentence(
-        "at first " * recovered + words.per_layer(names[lowest:highest][stretch], steps[stretch], "lose"),
+        "at first " * recovered + words.stretches(names[lowest:highest], steps, telling(steps), "lose"),
         words.because(causes, total, lost=True) or f"{words.decades(total)} are lost in all",
         "later the profile is level" * recovered,
     )

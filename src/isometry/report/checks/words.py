@@ -97,8 +97,8 @@ def notes(check: Check) -> tuple[str, ...]:
 
 
 def told_diagnosis(check: Check) -> Diagnosis:
-    """The diagnosis without the step since when something holds, for there is but one, and without what needs more."""
-    findings = tuple(replace(finding, first_step=None) for finding in check.findings)
+    """The diagnosis without what needs more than one step, and without forecasts, for which a check has a table."""
+    findings = tuple(replace(finding, first_step=None, forecasts=()) for finding in check.findings)
     not_checked = tuple(
         replace(entry, reason=NEEDS_TRAINING) if entry.code.startswith(OF_TRAININGS) else entry
         for entry in check.diagnosis.not_checked
