@@ -90,8 +90,8 @@ def test_the_best_change_comes_first_and_stands_in_words_and_data(tmp_path):
     assert sizes == sorted(sizes)
     assert finding.to_dict()["forecasts"][0]["name"] == finding.forecasts[0].name
     assert "layer norm after sigmoid" in forecast_words(finding)
-    assert "layer norm before sigmoid" not in forecast_words(finding)  # no rescue
-    assert "change " in finding_text(finding, width=100)
+    assert "not: layer norm before sigmoid" in forecast_words(finding)
+    assert "helps " in finding_text(finding, width=100)
 
 
 class Recurrent(nn.Module):

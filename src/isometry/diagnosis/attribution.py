@@ -444,7 +444,7 @@ def _mismatch(parts: list[Part]) -> str:
         return ""
     mean = _total(scales) / len(scales)
     kept = mean - _total(parts) / len(scales)
-    return f"; σ_w is {10**mean:.2g} where {10**kept:.2g} keeps it"
+    return f"; σ_w is {10**mean:.2g}, at {10**kept:.2g} they would {'take' if mean < kept else 'add'} nothing"
 
 
 def _plural(count: int, one: str, several: str) -> str:

@@ -133,7 +133,7 @@ def _why(finding: Finding) -> str:
     if finding.consequence:
         parts.append(f"<dt>so</dt><dd>{safe(finding.consequence)}</dd>")
     if forecast_words(finding):
-        parts.append(f"<dt>change</dt><dd>{safe(forecast_words(finding))}</dd>")
+        parts.append(f"<dt>helps</dt><dd>{safe(forecast_words(finding))}</dd>")
     return f'<dl class="why">{"".join(parts)}</dl>' if parts else ""
 
 

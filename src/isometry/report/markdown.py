@@ -53,7 +53,7 @@ def finding_parts(finding: Finding, order: Sequence[str]) -> list[str]:
     if finding.consequence:
         parts.append(f"So: {plain(finding.consequence)}")
     if forecast_words(finding):
-        parts.append(f"Change: {plain(forecast_words(finding))}")
+        parts.append(f"Helps: {plain(forecast_words(finding))}")
     if finding.evidence:
         rows = [(e.quantity, number(e.measured), number(e.limit), e.unit) for e in finding.evidence]
         parts.append(table(Table(("measured", "value", "limit", "unit"), tuple(rows)), numeric=(1, 2)))

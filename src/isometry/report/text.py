@@ -159,18 +159,25 @@ def cause_words(cause: Cause) -> str:
 
 MOST_FORECASTS = 3
 """Changes that a finding tells of; all of them stand in its JSON."""
+NO_RESCUE = 0.4
+"""Share of the present change, from which on what is left of it is named as no help."""
 
 
 def forecast_words(finding: Finding) -> str:
-    """The most promising changes with what they would make of δ; empty where none is better than what there is."""
+    """The most promising changes with what is left of the loss or growth of δ, and the one that helps least."""
     present = next((one.decades for one in finding.forecasts if one.name == AS_IT_IS), None)
     if present is None:
         return ""
-    better = [one for one in finding.forecasts if abs(one.decades) < abs(present) and one.name != AS_IT_IS]
-    told = [f"{decades(one.decades)} with {one.name}" for one in better[:MOST_FORECASTS]]
-    if not told:
+    changes = [one for one in finding.forecasts if one.name != AS_IT_IS]
+    helps = [one for one in changes if abs(one.decades) < NO_RESCUE * abs(present)][:MOST_FORECASTS]
+    if not helps:
         return ""
-    return f"{', '.join(told)}, instead of {decades(present)} decades from the output to the input (mean field)"
+    amounts = [f"{one.name} ({decades(one.decades)})" for one in helps]
+    amounts[0] = f"{helps[0].name} (predicted {decades(helps[0].decades)} decades)"
+    worst = changes[-1]
+    if abs(worst.decades) >= NO_RESCUE * abs(present):
+        amounts.append(f"not: {worst.name} ({decades(worst.decades)})")
+    return " · ".join(amounts)
 
 
 def tone_of(diagnosis: Diagnosis) -> str:
@@ -244,7 +251,7 @@ def tell(lines: Lines, finding: Finding, order: Sequence[str]) -> None:
     if finding.consequence:
         lines.labelled("so", clean(finding.consequence))
     if forecast_words(finding):
-        lines.labelled("change", clean(forecast_words(finding)))
+        lines.labelled("helps", clean(forecast_words(finding)))
 
 
 @presents(Diagnosis)
