@@ -15,7 +15,7 @@ from isometry.errors import UnsupportedModel
 from isometry.history.history import Floats
 from isometry.history.inspection import Drawn, JacobianFacts
 from isometry.history.run import Run
-from isometry.network.edits import Edit
+from isometry.network.edits import NetworkEdit
 from isometry.network.experiment import Experiment
 
 __all__ = [
@@ -89,7 +89,9 @@ class Inspector(Protocol):
     def as_it_is(self) -> Drawn:
         """The sizes of its signals, on the samples that ``draw`` uses; after ``measure``."""
 
-    def draw(self, nets: int, *, edits: Sequence[Edit] = (), seconds: float = math.inf, fewest: int = 3) -> Drawn:
+    def draw(
+        self, nets: int, *, edits: Sequence[NetworkEdit] = (), seconds: float = math.inf, fewest: int = 3
+    ) -> Drawn:
         """The same pass in networks whose weights are drawn anew; after ``measure``."""
 
     def jacobian(self) -> JacobianFacts:

@@ -8,7 +8,7 @@ from itertools import islice, zip_longest
 from isometry.diagnosis.block import block
 from isometry.errors import IsometryError
 from isometry.network.architecture import Architecture, Layer
-from isometry.network.edits import AddSkip, Edit, InsertNorm, Reinitialise, ReplaceActivation
+from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation
 from isometry.network.nonlinearity import FUNCTIONS
 from isometry.theory import gain, steady_critical_point
 
@@ -19,7 +19,7 @@ MOST = 7
 STRAIGHT = frozenset({"relu", "leaky_relu"})
 """φ that He + ReLU would leave as they are."""
 
-Alternative = tuple[str, tuple[Edit, ...]]
+Alternative = tuple[str, tuple[NetworkEdit, ...]]
 
 
 def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternative, ...]:

@@ -11,7 +11,7 @@ from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.history.inspection import JacobianFacts
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture
-from isometry.network.edits import Edit, edit_facts
+from isometry.network.edits import NetworkEdit, edit_facts
 from isometry.network.signals import Signal
 from isometry.shown import Shown
 
@@ -102,7 +102,7 @@ class Counterfactual:
 
     name: str
     """``He + ReLU``"""
-    edits: tuple[Edit, ...]
+    edits: tuple[NetworkEdit, ...]
     backward: float
     """log10 of ‖δ‖ at the first layer over that at the last one; the mean over the drawn networks. [decades]"""
     forward: float

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any
 
 from isometry.history.run import Run
-from isometry.network.edits import Edit, edit_facts
+from isometry.network.edits import NetworkEdit, edit_facts
 from isometry.shown import Shown
 
 __all__ = ["AS_IT_IS", "PROBLEMS", "Cause", "Diagnosis", "Evidence", "Finding", "Forecast", "NotChecked", "Severity"]
@@ -86,7 +86,7 @@ class Forecast:
 
     name: str
     """``He + ReLU``"""
-    edits: tuple[Edit, ...]
+    edits: tuple[NetworkEdit, ...]
     decades: float
     """log10 of ‖δ‖ at the first layer over that at the last, with this change at the start of the training."""
 

@@ -23,7 +23,7 @@ from isometry.diagnosis.trunk import Trunk, column, delta_decades
 from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
-from isometry.network.edits import AddSkip, Edit, InsertNorm, Reinitialise, ReplaceActivation
+from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation
 from isometry.network.nonlinearity import FUNCTIONS
 from isometry.network.signals import Signal
 from isometry.theory.chain import ChainLayer, chain_profile, fit_chain
@@ -167,7 +167,7 @@ def _between(gains: Sequence[Gain], names: Sequence[str]) -> list[float]:
     return [taken.get(name, 0.0) for name in names[:-1]]
 
 
-def _changed(chain: _Chain, edits: Sequence[Edit]) -> tuple[ChainLayer, ...]:
+def _changed(chain: _Chain, edits: Sequence[NetworkEdit]) -> tuple[ChainLayer, ...]:
     layers = list(chain.layers)
     for edit in edits:
         for place, name in enumerate(chain.names):
@@ -179,7 +179,7 @@ def _changed(chain: _Chain, edits: Sequence[Edit]) -> tuple[ChainLayer, ...]:
     return tuple(layers)
 
 
-def _edited(layer: ChainLayer, edit: Edit) -> ChainLayer:
+def _edited(layer: ChainLayer, edit: NetworkEdit) -> ChainLayer:
     match edit:
         case Reinitialise():  # what the old weights had beside their size is gone
             return replace(layer, sigma_w=edit.gain, forward=1.0)

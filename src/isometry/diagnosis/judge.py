@@ -14,7 +14,7 @@ from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Pre
 from isometry.diagnosis.diagnose import diagnose
 from isometry.history.inspection import Drawn, Inspection
 from isometry.network.architecture import Architecture, Layer
-from isometry.network.edits import Edit
+from isometry.network.edits import NetworkEdit
 from isometry.network.signals import Signal
 from isometry.theory.explain import Explanation, HiddenLayer, explain
 
@@ -60,7 +60,7 @@ def check(inspection: Inspection, counterfactuals: Iterable[Counterfactual] = ()
     )
 
 
-def counterfactual(name: str, edits: Sequence[Edit], drawn: Drawn, architecture: Architecture) -> Counterfactual:
+def counterfactual(name: str, edits: Sequence[NetworkEdit], drawn: Drawn, architecture: Architecture) -> Counterfactual:
     """What one change does to the signals between the first layer and the last."""
     first, last = _first(architecture, drawn), _reference(drawn)
     back = _against(drawn.backward, last)[:, first]

@@ -1,9 +1,26 @@
-"""Changes to a network, in words that no framework owns; adapters carry them out."""
+"""Changes to a training, in words that no framework owns; adapters carry them out."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["AddSkip", "Edit", "InsertNorm", "Reinitialise", "ReplaceActivation", "edit_facts"]
+__all__ = [
+    "AddSkip",
+    "ChangeOptimizer",
+    "Clip",
+    "Edit",
+    "InsertNorm",
+    "NetworkEdit",
+    "Reinitialise",
+    "ReplaceActivation",
+    "ScaleRate",
+    "Standardise",
+    "TrainingEdit",
+    "WarmUp",
+    "edit_facts",
+]
+
+
+# The network ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +59,51 @@ class AddSkip:
     layers: tuple[str, ...]
 
 
-Edit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip
+NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip
+
+
+# The training ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRate:
+    """Multiply every learning rate."""
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Let the learning rate rise evenly over the first steps."""
+
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOptimizer:
+    """Another optimiser for the same parameters."""
+
+    name: str
+    """``adam`` or ``sgd``."""
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Clip the gradient before every step."""
+
+    threshold: float
+    by: str = "norm"
+    """``norm``: the whole gradient keeps its direction; ``value``: every element is cut at the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standardise:
+    """Let the network see inputs of mean 0 and deviation 1, feature by feature, as the training data have them."""
+
+
+TrainingEdit = ScaleRate | WarmUp | ChangeOptimizer | Clip | Standardise
+Edit = NetworkEdit | TrainingEdit
 
 
 def edit_facts(edit: Edit) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isometry.adapters.torch.sites import Site
-from isometry.network.edits import AddSkip, Edit, InsertNorm, ReplaceActivation
+from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, ReplaceActivation
 
 __all__ = ["Alteration"]
 
@@ -42,7 +42,7 @@ FUNCTIONS: dict[str, Function] = {
 class Alteration:
     """What becomes of φ at each layer that an edit names."""
 
-    def __init__(self, edits: Iterable[Edit]) -> None:
+    def __init__(self, edits: Iterable[NetworkEdit]) -> None:
         self._functions: dict[str, Function] = {}
         self._before: dict[str, str] = {}
         self._after: dict[str, str] = {}

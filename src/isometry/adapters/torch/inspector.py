@@ -32,7 +32,7 @@ from isometry.history.history import Floats, History
 from isometry.history.inspection import Drawn, JacobianFacts
 from isometry.history.provenance import provenance
 from isometry.history.run import Run
-from isometry.network.edits import Edit, Reinitialise
+from isometry.network.edits import NetworkEdit, Reinitialise
 from isometry.network.signals import Signal
 
 __all__ = ["Inspector", "own_numbers"]
@@ -200,7 +200,9 @@ class Inspector:
 
     # --------------------------------------------------------- networks drawn anew
 
-    def draw(self, nets: int, *, edits: Sequence[Edit] = (), seconds: float = math.inf, fewest: int = FEWEST) -> Drawn:
+    def draw(
+        self, nets: int, *, edits: Sequence[NetworkEdit] = (), seconds: float = math.inf, fewest: int = FEWEST
+    ) -> Drawn:
         """The same pass in networks whose weights are drawn from the law of these weights.
 
         Args:
@@ -242,7 +244,7 @@ class Inspector:
         columns, _ = recording.reduce(self._sites.in_order(), {}, 1.0)
         return _log_sizes(columns, Signal.PRE_ACTIVATION, False), _log_sizes(columns, Signal.DELTA, True)
 
-    def _laws_of(self, edits: Iterable[Edit]) -> dict[int, Law]:
+    def _laws_of(self, edits: Iterable[NetworkEdit]) -> dict[int, Law]:
         """Laws that an edit puts in the place of those that were found."""
         changed: dict[int, Law] = {}
         for edit in edits:
