@@ -1,0 +1,41 @@
+"""One training of one arm of a trial, and who carries it out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.network.edits import Edit
+from isometry.network.experiment import Experiment
+
+__all__ = ["Course", "Trainer"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """One training that has ended."""
+
+    seed: int
+    losses: NDArray[np.float64]
+    """Mean over the batches of each epoch. shape (epochs,)"""
+    score: float
+    """Higher is better: the experiment's metric; else minus the loss over its validation data, or over its training
+    data if it has none, after the last step. NaN where that is no finite number, or the training failed."""
+    run: Path | None = None
+    """Folder of the watched run."""
+    seconds: float = 0.0
+    fault: str = ""
+    """Why it ended early, in one line; empty if it did not."""
+
+
+class Trainer(Protocol):
+    """Trains one experiment with some changes."""
+
+    def train(self, edits: Sequence[Edit], *, seed: int, run: Path | None) -> Course:
+        """One training: same seed, same initial weights before the changes, same order of the data."""
+
+    def treated(self, edits: Sequence[Edit]) -> Experiment:
+        """The experiment with the changes made."""
