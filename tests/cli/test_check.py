@@ -316,6 +316,7 @@ def test_experiment_in_a_module_is_found(here: Check, tmp_path: Path) -> None:
         (("--seconds", "0", "x.py"), "--seconds 0: a time in seconds is needed"),
         (("--seconds", "nan", "x.py"), "--seconds nan"),
         (("--fail-on", "always", "x.py"), "--fail-on always"),
+        (("--report", "x.txt", "x.py"), "--report x.txt: a file that ends in one of .html"),
         ((), "Missing argument 'TARGET'"),
     ],
 )

@@ -94,6 +94,48 @@ def test_the_best_change_comes_first_and_stands_in_words_and_data(tmp_path):
     assert "helps " in finding_text(finding, width=100)
 
 
+class Block(nn.Module):
+    """x + W φ(V φ(x)); behind the sum as well, if ``post``."""
+
+    def __init__(self, width, post):
+        super().__init__()
+        self.first, self.second, self.post = nn.Linear(width, width), nn.Linear(width, width), post
+        for layer in (self.first, self.second):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x):
+        branch = self.second(torch.relu(self.first(x if self.post else torch.relu(x))))
+        return torch.relu(x + branch) if self.post else x + branch
+
+
+def residual(blocks, *, post):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 64), *(Block(64, post) for _ in range(blocks)), nn.Linear(64, 10))
+
+
+def test_lighter_branches_are_foretold_for_residual_networks():
+    check = isometry.check(residual(20, post=False), rows(64), F.cross_entropy, nets=12, seconds=60)
+    foretold = forecasts_of(check)
+    drawn = {one.name: one.backward for one in check.counterfactuals}
+    assert foretold.keys() == {AS_IT_IS, "residual branches × 1/√L"}
+    for name, decades in foretold.items():
+        assert decades == pytest.approx(drawn[name], abs=0.4), name
+
+
+def test_nothing_is_foretold_of_branches_where_a_nonlinearity_follows_their_sum():
+    check = isometry.check(residual(20, post=True), rows(64), F.cross_entropy, nets=3)
+    assert "residual branches × 1/√L" in {one.name for one in check.counterfactuals}
+    assert forecasts_of(check) == {}
+
+
+def test_a_nonlinearity_inside_the_branch_takes_nothing_from_the_skip():
+    check = isometry.check(residual(20, post=False), rows(64), F.cross_entropy, nets=3)
+    names = {cause.name for cause in check.findings[0].causes}
+    assert "residual branch" in names
+    assert not names & {"weight scale", "slope alignment", "operating point of relu"}
+
+
 class Recurrent(nn.Module):
     """Nothing of it is a chain of layers that mean field follows."""
 

@@ -12,7 +12,7 @@ from isometry.adapters.framework import FRAMEWORKS
 from isometry.adapters.script import CaptureOutcome, capture_script
 from isometry.adapters.target import load_experiment, names_experiment
 from isometry.cli.streams import at_work, say, stdout_for_json
-from isometry.cli.values import FailOn, networks, seconds
+from isometry.cli.values import FailOn, networks, report_place, seconds
 from isometry.cli.verdict import FailOnOption, exit_code, print_json, print_words
 from isometry.diagnosis.check import Check
 from isometry.errors import IsometryError
@@ -58,6 +58,7 @@ def check(
         Path | None,
         typer.Option(
             "--report",
+            parser=report_place,
             metavar="PATH",
             help="Write a report: a file, or a folder to put NAME-check.html in.",
             show_default="none",
@@ -73,7 +74,6 @@ def check(
     Everything after TARGET belongs to the script.
     """
     output = stdout_for_json() if as_json else sys.stdout
-    place = report.absolute() if report is not None else None  # the script may change its working directory
     options: dict[str, Any] = {"nets": nets, "seconds": time}
     if not module and names_experiment(target):
         checked = _experiment(target, arguments or (), options)
@@ -83,8 +83,8 @@ def check(
         print_json(checked.to_dict(), stream=output)
     else:
         print_words(str(checked), stream=output)
-    if place is not None:
-        say(f"report  {api.report(checked, _file_for(place, _name(target, module)))}")
+    if report is not None:
+        say(f"report  {api.report(checked, _file_for(report, _name(target, module)))}")
     raise typer.Exit(exit_code(checked.diagnosis, fail_on))
 
 

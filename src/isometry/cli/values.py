@@ -2,10 +2,12 @@
 
 import math
 from enum import StrEnum
+from pathlib import Path
 
 from isometry.errors import IsometryError
+from isometry.report.report import FORMS
 
-__all__ = ["FailOn", "fail_on", "networks", "seconds", "share_of_time", "step_distance"]
+__all__ = ["FailOn", "fail_on", "networks", "report_place", "seconds", "share_of_time", "step_distance"]
 
 LEAST_SHARE = 1e-4
 """Below this share of step time hardly a step would ever be recorded."""
@@ -84,3 +86,13 @@ def fail_on(text: str) -> FailOn:
     if text not in set(FailOn):
         raise IsometryError(f"--fail-on {text}: one of {', '.join(FailOn)} is needed.")
     return FailOn(text)
+
+
+def report_place(text: str) -> Path:
+    """``--report``: a file that a report can be, refused before the work is done; or a folder that is there."""
+    place = Path(text).absolute()  # a script may change its working directory
+    if not place.is_dir() and place.suffix.lower() not in FORMS:
+        raise IsometryError(
+            f"--report {text}: a file that ends in one of {', '.join(FORMS)} is needed, or a folder that exists."
+        )
+    return place

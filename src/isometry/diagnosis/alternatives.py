@@ -8,16 +8,19 @@ from itertools import islice, zip_longest
 from isometry.diagnosis.block import block
 from isometry.errors import IsometryError
 from isometry.network.architecture import Architecture, Layer
-from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation
+from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation, ScaleWeights
 from isometry.network.nonlinearity import FUNCTIONS
-from isometry.theory import gain, steady_critical_point
+from isometry.theory import gain, level_branch_scale, steady_critical_point
 
-__all__ = ["alternatives"]
+__all__ = ["Alternative", "alternatives"]
 
 MOST = 7
 """Every one of them costs as much as the prediction itself."""
 STRAIGHT = frozenset({"relu", "leaky_relu"})
 """φ that He + ReLU would leave as they are."""
+
+FEWEST_BRANCHES = 4
+"""Fewer do not grow much: each multiplies the mean square by 2 at most."""
 
 Alternative = tuple[str, tuple[NetworkEdit, ...]]
 
@@ -26,7 +29,8 @@ def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternativ
     """Names of changes with the edits that make them, at most seven; none where no hidden layer has a φ with a name.
 
     Weights that are drawn anew get the critical gain of their layer's φ at this σ_b, or, where there is none that q
-    stays with, the gain that keeps z. Norm layers are proposed where there are none, skips where there are no sums.
+    stays with, the gain that keeps z. Norm layers are proposed where there are none, skips where there are no sums, and
+    lighter branches where there are.
 
     Args:
         architecture: as traced.
@@ -36,12 +40,12 @@ def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternativ
     layers = [layer for layer in named if _is_hidden(layer)]
     kinds = {layer.kind for layer in architecture}
     if not layers:
-        return ()
+        return tuple(_lighter_branches(architecture))
     kindred = [
         list(() if all(layer.norm for layer in layers) else _other_weights(layers, sigma_b)),
         list(_other_activations(layers, sigma_b)),
         list(() if "norm" in kinds else _norms(layers)),
-        list(() if "sum" in kinds else _skips(layers)),
+        list(_lighter_branches(architecture) if "sum" in kinds else _skips(layers)),
     ]
     # The best of each kind first: of a large network only the first few are tried.
     in_turn = (proposal for row in zip_longest(*kindred) for proposal in row if proposal is not None)
@@ -97,6 +101,15 @@ def _other_activations(layers: Sequence[Layer], sigma_b: float) -> Iterator[Alte
 def _skips(layers: Sequence[Layer]) -> Iterator[Alternative]:
     if any(layer.fan_in == layer.fan_out for layer in layers):
         yield "skip connections", (AddSkip(_names(layers)),)
+
+
+def _lighter_branches(architecture: Architecture) -> Iterator[Alternative]:
+    """Every residual branch times 1 / √L, by the weights at its end; nothing where a norm there undoes their size."""
+    sums = [layer.name for layer in architecture if layer.kind == "sum" and layer.branch is None]
+    ends = [layer for layer in architecture if layer.branch in sums and layer.name in architecture[layer.branch].inputs]
+    free = [end for end in ends if end.kind in {"linear", "conv"} and end.norm is None and end.activation is None]
+    if len(sums) >= FEWEST_BRANCHES and len(free) == len(ends) >= len(sums):
+        yield "residual branches × 1/√L", (ScaleWeights(_names(free), level_branch_scale(len(sums))),)
 
 
 def _norms(layers: Sequence[Layer]) -> Iterator[Alternative]:

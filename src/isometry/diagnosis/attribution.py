@@ -208,6 +208,9 @@ def _waypoints(architecture: Architecture, measured: _Measured, stretch: tuple[i
         name = architecture.layers[above].name
         if architecture.layers[above].kind == "sum":
             points += _through_sum(measured, above, name)
+            if abs(float(measured.delta[above] + measured.at_fork[above] - measured.delta[lower])) < limits.FORK.value:
+                # φ stands in the next branch alone: the skip comes from before it.
+                return [*points, _Waypoint(float(measured.delta[lower]), PartKind.RESIDUAL, name)]
             points.append(_Waypoint(_at_output(architecture, measured, lower), PartKind.RESIDUAL, name))
             return points + _through_slope(architecture, measured, lower)
         points += _through_layer(architecture, measured, above)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
-from isometry.diagnosis.alternatives import alternatives
+from isometry.diagnosis.alternatives import Alternative, alternatives
 from isometry.diagnosis.attribution import Gain, PartKind, attribute
 from isometry.diagnosis.block import Block, block
 from isometry.diagnosis.finding import AS_IT_IS, Forecast
@@ -23,7 +23,7 @@ from isometry.diagnosis.trunk import Trunk, column, delta_decades
 from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
-from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation
+from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation, ScaleWeights
 from isometry.network.nonlinearity import FUNCTIONS
 from isometry.network.signals import Signal
 from isometry.theory.chain import ChainLayer, chain_profile, fit_chain
@@ -72,18 +72,54 @@ def forecasts(run: Run, trunk: Trunk, row: int) -> tuple[Forecast, ...]:
     """
     if any((signal, "rms") not in run.history for signal in NEEDED):
         return ()
+    changes = alternatives(run.architecture, sigma_b=0.0)
+    found = _of_sums(run, trunk, row, changes) or _of_chain(run, trunk, row, changes)
+    return tuple(sorted((one for one in found if np.isfinite(one.decades)), key=lambda one: round(abs(one.decades), 1)))
+
+
+def _of_sums(run: Run, trunk: Trunk, row: int, changes: Sequence[Alternative]) -> list[Forecast]:
+    """Lighter branches of a residual network: δ² becomes 1 + b² + 2bρ times as large at each sum, b their own gain.
+
+    Not where a φ stands behind the sums: with other branches it would work at another place.
+    """
+    places = [place for place in trunk.layers if run.architecture.layers[place].kind == "sum"]
+    if not places or (Signal.DELTA, "branch_gain") not in run.history:
+        return []
+    rows, sums = np.array([row]), {run.architecture.layers[place].name for place in places}
+    between = [gain for gain in attribute(run, trunk, rows=rows) if {gain.lower, gain.upper} <= sums]
+    if any(part.kind is PartKind.RESTING_SLOPE for gain in between for part in gain.parts):
+        return []
+    b, cosine = (
+        column(run, Signal.DELTA, statistic, rows=rows, layers=tuple(places))[0]
+        for statistic in ("branch_gain", "branch_cosine")
+    )
+    delta = delta_decades(run, trunk, rows=rows)[0]
+    whole = float(delta[0] - delta[-1])
+
+    def through(factor: float) -> float:
+        return float(np.sum(0.5 * np.log10(1 + (factor * b) ** 2 + 2 * factor * b * cosine)))
+
+    found = [
+        Forecast(name, edits, whole - through(1.0) + through(edits[0].factor))
+        for name, edits in changes
+        if len(edits) == 1 and isinstance(edits[0], ScaleWeights)
+    ]
+    return [Forecast(AS_IT_IS, (), whole), *found] if found else []
+
+
+def _of_chain(run: Run, trunk: Trunk, row: int, changes: Sequence[Alternative]) -> list[Forecast]:
     chain = _chain(run, trunk, row)
     if chain is None:
-        return ()
+        return []
     found = [Forecast(AS_IT_IS, (), chain.decades(chain.layers))]
-    for name, edits in alternatives(run.architecture, sigma_b=0.0):
+    for name, edits in changes:
         if any(isinstance(edit, Reinitialise) and edit.orthogonal for edit in edits):
             continue  # in mean field the same as independent weights
         try:
             found.append(Forecast(name, edits, chain.decades(_changed(chain, edits))))
         except IsometryError:  # a φ that is constant in front of a norm: no change to propose
             continue
-    return tuple(sorted((one for one in found if np.isfinite(one.decades)), key=lambda one: round(abs(one.decades), 1)))
+    return found
 
 
 def _chain(run: Run, trunk: Trunk, row: int) -> _Chain | None:
@@ -189,6 +225,8 @@ def _edited(layer: ChainLayer, edit: NetworkEdit) -> ChainLayer:
             return replace(layer, norm=edit.norm, after=edit.after, scale=1.0)
         case AddSkip():
             return replace(layer, skip=True)
+        case ScaleWeights():
+            return replace(layer, sigma_w=edit.factor * layer.sigma_w)
 
 
 def _narrowness(layer: ChainLayer, units: float) -> float:

@@ -13,6 +13,7 @@ __all__ = [
     "Reinitialise",
     "ReplaceActivation",
     "ScaleRate",
+    "ScaleWeights",
     "Standardise",
     "TrainingEdit",
     "WarmUp",
@@ -59,7 +60,15 @@ class AddSkip:
     layers: tuple[str, ...]
 
 
-NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip
+@dataclass(frozen=True, slots=True)
+class ScaleWeights:
+    """Multiply the weights and biases of these layers."""
+
+    layers: tuple[str, ...]
+    factor: float
+
+
+NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights
 
 
 # The training ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from time import thread_time
 from typing import Any
 
@@ -25,14 +26,14 @@ from isometry.adapters.torch.jacobian import jacobian_of
 from isometry.adapters.torch.loss import describe_loss
 from isometry.adapters.torch.recording import Recording, tensors_in
 from isometry.adapters.torch.redraw import KEPT, Law, draw, law_of
-from isometry.adapters.torch.sites import Sites
+from isometry.adapters.torch.sites import Site, Sites
 from isometry.adapters.torch.trace import Tracer
 from isometry.errors import IsometryError, UnsupportedModel
 from isometry.history.history import Floats, History
 from isometry.history.inspection import Drawn, JacobianFacts
 from isometry.history.provenance import provenance
 from isometry.history.run import Run
-from isometry.network.edits import NetworkEdit, Reinitialise
+from isometry.network.edits import NetworkEdit, Reinitialise, ScaleWeights
 from isometry.network.signals import Signal
 
 __all__ = ["Inspector", "own_numbers"]
@@ -248,14 +249,23 @@ class Inspector:
         """Laws that an edit puts in the place of those that were found."""
         changed: dict[int, Law] = {}
         for edit in edits:
-            if not isinstance(edit, Reinitialise):
+            if not isinstance(edit, Reinitialise | ScaleWeights):
                 continue
-            for site in self._sites.all:
-                fan_in = site.layer().fan_in if site.name in edit.layers else None
-                if fan_in:
-                    law = Law("orthogonal" if edit.orthogonal else "normal", 0.0, edit.gain / math.sqrt(fan_in))
-                    changed |= {id(weight): law for weight in site.weights if weight.dim() >= 2}
+            for site in (site for site in self._sites.all if site.name in edit.layers):
+                for weight in site.weights:
+                    law = self._law_under(edit, site, self._laws[id(weight)])
+                    if weight.dim() >= 2 and law is not None:
+                        changed[id(weight)] = law
         return changed
+
+    @staticmethod
+    def _law_under(edit: Reinitialise | ScaleWeights, site: Site, law: Law) -> Law | None:
+        if isinstance(edit, ScaleWeights):
+            return replace(law, mean=edit.factor * law.mean, std=edit.factor * law.std)
+        fan_in = site.layer().fan_in
+        return (
+            Law("orthogonal" if edit.orthogonal else "normal", 0.0, edit.gain / math.sqrt(fan_in)) if fan_in else None
+        )
 
     def jacobian(self) -> JacobianFacts:
         """How the network as it is maps small changes of its input to changes of its output."""
