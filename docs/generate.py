@@ -1,4 +1,4 @@
-"""Writes the pages that come from the code: one for each rule and each picture. ``make docs`` runs it.
+"""Writes the pages that come from the code: one for each rule, picture and remedy. ``make docs`` runs it.
 
 The pages are kept in the repository, so that they can be read there; a test says when they are out of date.
 """
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from isometry.diagnosis.rule import Rule, rules
 from isometry.report.plot import Plot, plots
+from isometry.treatment.remedy import Remedy, remedies
 
 DOCS = Path(__file__).parent
-FOLDERS = ("rules", "plots")
+FOLDERS = ("rules", "plots", "remedies")
 """Folders that hold generated pages and nothing else."""
 
 
@@ -22,7 +23,38 @@ def pages() -> dict[Path, str]:
     pictures = [plot for plot in plots() if plot.picture.__module__.startswith("isometry.")]
     generated |= {Path("plots") / f"{plot.name}.md": _plot(plot) for plot in pictures}
     generated[Path("plots") / "README.md"] = _pictures(pictures)
+    cures = [remedy for remedy in remedies() if remedy.propose.__module__.startswith("isometry.")]
+    generated |= {Path("remedies") / f"{remedy.name}.md": _remedy(remedy) for remedy in cures}
+    generated[Path("remedies") / "README.md"] = _cures(cures)
     return generated
+
+
+def _remedy(remedy: Remedy) -> str:
+    title, _, body = remedy.doc.partition("\n\n")
+    return "\n".join(
+        [
+            f"# {remedy.name}",
+            "",
+            f"*{' '.join(title.split())}*",
+            "",
+            body.strip(),
+            "",
+            "| | |",
+            "| --- | --- |",
+            f"| effect | {remedy.effect} |",
+            f"| treats | {', '.join(f'`{problem}`' for problem in remedy.treats)} |",
+            f"| source | `src/{remedy.propose.__module__.replace('.', '/')}.py` |",
+            "",
+            f"Shown by `isometry remedies {remedy.name}`.",
+            "",
+        ]
+    )
+
+
+def _cures(known: list[Remedy]) -> str:
+    heads = {remedy.name: " ".join(remedy.doc.partition("\n\n")[0].split()) for remedy in known}
+    rows = [f"| [{remedy.name}]({remedy.name}.md) | {remedy.effect} | {heads[remedy.name]} |" for remedy in known]
+    return "\n".join(["# Remedies", "", "| remedy | effect | what it does |", "| --- | --- | --- |", *rows, ""])
 
 
 def _plot(plot: Plot) -> str:

@@ -1,14 +1,16 @@
-"""isometry finds where the gradients of a deep network vanish or explode, says why, and shows it."""
+"""isometry finds where the gradients of a deep network vanish or explode, says why, shows it, and proves the cure."""
 
 from typing import TYPE_CHECKING
 
-from isometry.api import check, diagnose, load, predict, report, watch
+from isometry.api import check, diagnose, fix, load, predict, prescribe, report, watch
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.errors import CannotEdit, IsometryError, NotRecorded, UnsupportedModel
 from isometry.history.run import Run
 from isometry.network.experiment import Experiment
 from isometry.network.signals import Signal
+from isometry.treatment.outcome import Outcome
+from isometry.treatment.prescription import Prescription
 
 if TYPE_CHECKING:
     from isometry import theory
@@ -23,7 +25,9 @@ __all__ = [
     "Finding",
     "IsometryError",
     "NotRecorded",
+    "Outcome",
     "Prediction",
+    "Prescription",
     "Run",
     "Severity",
     "Signal",
@@ -31,8 +35,10 @@ __all__ = [
     "__version__",
     "check",
     "diagnose",
+    "fix",
     "load",
     "predict",
+    "prescribe",
     "report",
     "theory",
     "watch",

@@ -1,11 +1,11 @@
 """The verbs: each finds the room that does the work and hands over."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import thread_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,16 @@ from isometry.diagnosis.finding import AS_IT_IS, Diagnosis
 from isometry.errors import IsometryError
 from isometry.history.history import Floats
 from isometry.history.inspection import Drawn, Inspection
+from isometry.history.recorder import fresh_folder
 from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.experiment import Experiment
 from isometry.report.report import report as write_report
+
+if TYPE_CHECKING:  # loaded when they are first asked for
+    from isometry.treatment.engines import Engine
+    from isometry.treatment.outcome import Outcome
+    from isometry.treatment.prescription import Effect, Prescription
 
 __all__ = ["check", "diagnose", "load", "predict", "report", "watch"]
 
@@ -126,6 +132,92 @@ def predict(
     return judge.predict(_inspection(inspector, run, inspector.draw(nets or NETS, seconds=_unless(nets, seconds))))
 
 
+def prescribe(diagnosis: Diagnosis, *, effects: Sequence[str] | None = None) -> "tuple[Prescription, ...]":
+    """What to change, the most promising first, with what theory expects of it; nothing where a training is healthy.
+
+    Args:
+        diagnosis: of a run or a check.
+        effects: kinds of change that may be proposed, of ``retunes``, ``reinitialises`` and ``restructures``; all if
+            none are named.
+
+    Raises:
+        IsometryError: there is no such effect.
+    """
+    from isometry.treatment.prescribe import prescribe as prescribe_for
+
+    return prescribe_for(diagnosis, effects=_effects(effects))
+
+
+def fix(
+    experiment: Experiment,
+    *,
+    seeds: int = 3,
+    engine: str = "local",
+    most: int = 5,
+    effects: Sequence[str] | None = None,
+    folder: str | Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> "Outcome":
+    """Train an experiment as it is, find what is wrong, change it, train again, and say whether that helped.
+
+    Every arm is trained from the same seeds, on the same data in the same order, for as many steps::
+
+        outcome = isometry.fix(experiment)
+        print(outcome)
+
+    Nothing of yours is changed; ``outcome.experiment`` is the treated one.
+
+    Args:
+        experiment: what to train. Without a metric the score is minus the loss.
+        seeds: trainings of each arm; from three on an interval says much.
+        engine: ``local`` uses several processes where the experiment can be sent to them, ``serial`` this one.
+        most: changes that are tried at most.
+        effects: kinds of change that may be tried, as for ``prescribe``.
+        folder: for the runs; a fresh one under ``runs/`` if none is named. What is done in it is not done again.
+        say: gets a line about each training that has ended.
+
+    Raises:
+        IsometryError: the experiment, or one of the options, is not what is needed.
+    """
+    from isometry.treatment.engines import Pool, Serial
+    from isometry.treatment.prescribe import prescribe as prescribe_for
+    from isometry.treatment.study import treat
+
+    if not isinstance(experiment, Experiment):
+        raise IsometryError(
+            f"A {type(experiment).__name__} was given; an isometry.Experiment is needed, which can be trained again "
+            "from nothing: Experiment(build, data, loss_fn, optimizer, epochs, batch_size, metric)."
+        )
+    if seeds < 1 or most < 1:
+        raise IsometryError(f"seeds={seeds}, most={most}: whole numbers from 1 upwards are needed.")
+    tell = say or (lambda words: None)
+    engines: dict[str, Callable[[], Engine]] = {"local": lambda: Pool(say=tell), "serial": Serial}
+    if engine not in engines:
+        raise IsometryError(f"engine={engine!r}: one of {', '.join(engines)} is needed.")
+    allowed = _effects(effects)
+    return treat(
+        loaded_adapter().trainer(experiment),
+        seeds=range(seeds),
+        folder=Path(folder) if folder is not None else fresh_folder(Path("runs") / "fix-1"),
+        diagnose=diagnose_run,
+        prescribe=lambda diagnosis: prescribe_for(diagnosis, effects=allowed),
+        engine=engines[engine](),
+        most=most,
+        say=tell,
+    )
+
+
+def _effects(names: Sequence[str] | None) -> "tuple[Effect, ...]":
+    from isometry.treatment.prescription import Effect
+
+    if names is None:
+        return tuple(Effect)
+    known = [str(effect) for effect in Effect]
+    if isinstance(names, str) or not names or not set(names) <= set(known):
+        raise IsometryError(f"effects={names!r}: a list of some of {', '.join(known)} is needed.")
+    return tuple(Effect(name) for name in names)
+
+
 def _inspector(model: Any, batch: Any, loss_fn: Any, seed: int) -> Inspector:
     if isinstance(model, Experiment) and (batch is not None or loss_fn is not None):
         raise IsometryError("An experiment brings its own data and loss: check(experiment), without a batch.")
@@ -203,13 +295,13 @@ def diagnose(run: Run | str | Path, *, only: Sequence[str] | None = None) -> Dia
     return diagnose_run(load(run) if isinstance(run, str | Path) else run, only=only)
 
 
-def report(thing: Run | Diagnosis | Check | Prediction | str | Path, path: str | Path) -> Path:
-    """Write a run, its diagnosis, a check or a prediction to a file, in the form that the suffix names.
+def report(thing: "Run | Diagnosis | Check | Prediction | Outcome | str | Path", path: str | Path) -> Path:
+    """Write a run, its diagnosis, a check, a prediction or an outcome to a file, in the form that the suffix names.
 
     The suffixes are .html .json .md .png .pdf.
 
     Args:
-        thing: what ``diagnose``, ``check`` or ``predict`` gave; a run, or the folder of one.
+        thing: what ``diagnose``, ``check``, ``predict`` or ``fix`` gave; a run, or the folder of one.
         path: the file to write.
     """
     return write_report(load(thing) if isinstance(thing, str | Path) else thing, Path(path))

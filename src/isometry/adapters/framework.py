@@ -17,6 +17,7 @@ from isometry.history.inspection import Drawn, JacobianFacts
 from isometry.history.run import Run
 from isometry.network.edits import NetworkEdit
 from isometry.network.experiment import Experiment
+from isometry.network.trial import Trainer
 
 __all__ = [
     "FRAMEWORKS",
@@ -116,6 +117,9 @@ class Framework(Protocol):
 
     def inspect_experiment(self, experiment: Experiment, *, seed: int = 0) -> Inspector:
         """An inspector of the first step of an experiment."""
+
+    def trainer(self, experiment: Experiment) -> Trainer:
+        """Who trains an experiment with changes."""
 
     def watch(
         self,

@@ -9,6 +9,8 @@ from isometry import __version__
 from isometry.cli.check import check
 from isometry.cli.classic import classic
 from isometry.cli.diagnose import diagnose
+from isometry.cli.fix import fix
+from isometry.cli.remedies import remedies
 from isometry.cli.report import report
 from isometry.cli.rules import rules
 from isometry.cli.run import run
@@ -35,9 +37,11 @@ application.command(
     context_settings={"allow_interspersed_args": False},
 )(check)
 application.command(epilog="Example:  isometry diagnose runs/train-1 --json")(diagnose)
+application.command(epilog="Example:  isometry fix experiments.py:deep --report fix.html")(fix)
 application.command(epilog="Example:  isometry report runs/train-1 -o gradients.pdf")(report)
 application.command(epilog="Example:  isometry classic linear-depth      or  isometry classic --all")(classic)
 application.command(epilog="Example:  isometry rules vanishing_gradient")(rules)
+application.command(epilog="Example:  isometry remedies vanishing_gradient")(remedies)
 
 
 def _version(wanted: bool) -> None:

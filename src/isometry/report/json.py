@@ -1,4 +1,4 @@
-"""Diagnoses, runs, checks and predictions as strict JSON, after schemas that are part of the package."""
+"""Diagnoses, runs, checks, predictions and outcomes as strict JSON, after schemas that are part of the package."""
 
 import json
 import math
@@ -9,19 +9,21 @@ from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError
 from isometry.history.run import Run
+from isometry.treatment.outcome import Outcome
 
 __all__ = ["SCHEMAS", "schema", "strict", "to_json"]
 
 SCHEMAS = {
     "isometry/check/1": "check-1.json",
     "isometry/diagnosis/1": "diagnosis-1.json",
+    "isometry/outcome/1": "outcome-1.json",
     "isometry/prediction/1": "prediction-1.json",
     "isometry/run-summary/1": "run-summary-1.json",
 }
 """Published schemas: the name that a document carries under ``schema``, and its file."""
 
 
-def to_json(thing: Diagnosis | Run | Check | Prediction) -> str:
+def to_json(thing: Diagnosis | Run | Check | Prediction | Outcome) -> str:
     """A value as JSON that every parser reads.
 
     JSON knows no NaN and no infinity: they stand as the strings ``"nan"``, ``"inf"`` and ``"-inf"``.

@@ -14,10 +14,12 @@ from isometry.history.run import Run
 from isometry.report.checks.markdown import check_markdown, prediction_markdown
 from isometry.report.json import to_json
 from isometry.report.markdown import markdown
+from isometry.report.outcomes.markdown import outcome_markdown
+from isometry.treatment.outcome import Outcome
 
 __all__ = ["FORMS", "Reported", "report"]
 
-Reported = Diagnosis | Check | Prediction
+Reported = Diagnosis | Check | Prediction | Outcome
 """What there are reports of."""
 
 
@@ -25,7 +27,7 @@ def report(thing: Run | Reported, path: str | Path) -> Path:
     """Write a report; the file is there in full or not at all.
 
     Args:
-        thing: a diagnosis, a check, a prediction, or a run, which is diagnosed first
+        thing: a diagnosis, a check, a prediction, an outcome, or a run, which is diagnosed first
         path: the file; its suffix names the form: .html .json .md .png .pdf .svg
 
     Returns:
@@ -44,8 +46,8 @@ def report(thing: Run | Reported, path: str | Path) -> Path:
         thing = diagnose(thing)
     if not isinstance(thing, Reported):
         raise IsometryError(
-            f"A {type(thing).__name__} cannot be reported. Give a run, a diagnosis, a check or a "
-            "prediction, for example isometry.load('runs/first')."
+            f"A {type(thing).__name__} cannot be reported. Give a run, a diagnosis, a check, a "
+            "prediction or an outcome, for example isometry.load('runs/first')."
         )
     _write(path, form(thing))
     return path
@@ -54,12 +56,15 @@ def report(thing: Run | Reported, path: str | Path) -> Path:
 def _html(thing: Reported) -> bytes:
     from isometry.report.checks.html import check_page, prediction_page
     from isometry.report.html import page
+    from isometry.report.outcomes.html import outcome_page
 
     match thing:
         case Check():
             return check_page(thing).encode("utf-8")
         case Prediction():
             return prediction_page(thing).encode("utf-8")
+        case Outcome():
+            return outcome_page(thing).encode("utf-8")
     return page(thing).encode("utf-8")
 
 
@@ -69,6 +74,8 @@ def _markdown(thing: Reported) -> bytes:
             return check_markdown(thing).encode("utf-8")
         case Prediction():
             return prediction_markdown(thing).encode("utf-8")
+        case Outcome():
+            return outcome_markdown(thing).encode("utf-8")
     return markdown(thing).encode("utf-8")
 
 
@@ -76,12 +83,15 @@ def _drawn(form: str) -> Callable[[Reported], bytes]:
     def drawn(thing: Reported) -> bytes:
         from isometry.report.checks.poster import check_poster, prediction_poster
         from isometry.report.draw import poster
+        from isometry.report.outcomes.poster import outcome_poster
 
         match thing:
             case Check():
                 return check_poster(thing, form=form)
             case Prediction():
                 return prediction_poster(thing, form=form)
+            case Outcome():
+                return outcome_poster(thing, form=form)
         return poster(thing, form=form)
 
     return drawn

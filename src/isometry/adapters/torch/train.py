@@ -20,7 +20,7 @@ from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.experiment import Experiment
 
-__all__ = ["Trained", "TrainedMany", "first_batch", "train", "train_many"]
+__all__ = ["Trained", "TrainedMany", "batches_of", "first_batch", "sets", "train", "train_many"]
 
 Floats = NDArray[np.float64]
 
@@ -112,9 +112,15 @@ def train(
 
 def first_batch(experiment: Experiment, seed: int) -> tuple[Any, Any]:
     """Inputs and targets of the first step of a training from ``seed``."""
-    for inputs, targets in _batches(sets(experiment.data).training, experiment.batch_size, [seed])():
-        return inputs[0], targets[0]
+    for batch in batches_of(sets(experiment.data).training, experiment.batch_size, seed):
+        return batch
     raise IsometryError("data: there is no batch in it; at least one is needed.")
+
+
+def batches_of(data: Any, batch_size: int, seed: int) -> Iterator[tuple[Any, Any]]:
+    """Inputs and targets of the first epoch of a training on these data from ``seed``, batch by batch."""
+    for inputs, targets in _batches(data, batch_size, [seed])():
+        yield inputs[0], targets[0]
 
 
 def train_many(

@@ -1,0 +1,129 @@
+"""Carries out changes to a training on an optimiser."""
+
+import functools
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isometry.errors import CannotEdit
+from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, TrainingEdit, WarmUp
+
+__all__ = ["require_possible", "retuned"]
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": functools.partial(torch.optim.SGD, momentum=0.9),
+}
+CLIPPED_BY: dict[str, Callable[[Iterable[Tensor], float], object]] = {
+    "norm": torch.nn.utils.clip_grad_norm_,
+    "value": torch.nn.utils.clip_grad_value_,
+}
+
+
+def require_possible(edits: Iterable[TrainingEdit]) -> None:
+    """Refuse what no optimiser can be told.
+
+    Raises:
+        CannotEdit: a name that does not exist, or a number that makes no sense.
+    """
+    for edit in edits:
+        match edit:
+            case ChangeOptimizer() if edit.name not in OPTIMIZERS:
+                raise CannotEdit(f"optimizer: there is no {edit.name!r}. There are {', '.join(OPTIMIZERS)}.")
+            case Clip() if edit.by not in CLIPPED_BY:
+                raise CannotEdit(f"by: there is no {edit.by!r}. There are {', '.join(CLIPPED_BY)}.")
+        sizes = {"factor": ScaleRate, "steps": WarmUp, "rate": ChangeOptimizer, "threshold": Clip}
+        for name, kind in sizes.items():
+            if isinstance(edit, kind) and not 0 < getattr(edit, name) < float("inf"):
+                raise CannotEdit(f"{kind.__name__}: {name} = {getattr(edit, name):g}; a number above 0 is needed.")
+
+
+def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> torch.optim.Optimizer:
+    """An optimiser with the changes made; the same object, unless another kind is asked for.
+
+    Rates are multiplied after the optimiser has been chosen, in whatever order the edits come. Warming up and clipping
+    happen inside ``step``, before anything else that listens to it, so a watch hears the gradient as it is used; the
+    learning rate that stands in the optimiser is the one that its warm-up ends with.
+    """
+    for edit in edits:
+        if isinstance(edit, ChangeOptimizer):
+            groups = [{"params": group["params"]} for group in optimizer.param_groups]
+            optimizer = OPTIMIZERS[edit.name](groups, lr=edit.rate)
+    for edit in edits:
+        if isinstance(edit, ScaleRate):
+            for group in optimizer.param_groups:
+                group.update({name: group[name] * edit.factor for name in ("lr", "initial_lr") if name in group})
+    for edit in edits:
+        if isinstance(edit, WarmUp):
+            _override_step(optimizer, _warmed_up(edit.steps))
+        elif isinstance(edit, Clip):
+            _override_step(optimizer, _clipped(edit))
+    return optimizer
+
+
+Step = Callable[..., Any]
+Wrapper = Callable[[torch.optim.Optimizer, Step, Any], Any]
+"""(optimiser, its step, closure or None) → what the step gives."""
+
+
+def _override_step(optimizer: torch.optim.Optimizer, around: Wrapper) -> None:
+    before = optimizer.step
+
+    @functools.wraps(before)  # with the mark that a scheduler leaves on it
+    def step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
+        return around(self, before, closure)
+
+    vars(optimizer)["step"] = types.MethodType(step, optimizer)  # a method: schedulers ask for its function
+
+
+def _call(step: Step, closure: Any) -> Any:
+    return step() if closure is None else step(closure)
+
+
+def _warmed_up(steps: int) -> Wrapper:
+    taken = 0
+
+    def around(optimizer: torch.optim.Optimizer, step: Step, closure: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        with _rates_times(optimizer, min(taken / steps, 1.0)):
+            return _call(step, closure)
+
+    return around
+
+
+@contextmanager
+def _rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if factor != 1.0:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+
+def _clipped(edit: Clip) -> Wrapper:
+    def around(optimizer: torch.optim.Optimizer, step: Step, closure: Any) -> Any:
+        def clip() -> None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            CLIPPED_BY[edit.by](parameters, edit.threshold)
+
+        def clipped_closure() -> Any:
+            with torch.enable_grad():
+                loss = closure()
+            clip()
+            return loss
+
+        if closure is not None:
+            return step(clipped_closure)
+        clip()
+        return step()
+
+    return around

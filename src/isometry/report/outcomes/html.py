@@ -1,0 +1,43 @@
+"""An outcome as one HTML file."""
+
+from isometry.report import html
+from isometry.report.outcomes.pictures import outcome_charts
+from isometry.report.outcomes.words import ARMS, PATCH, arm_table, best_arm, facts, headline, sentences, state, tone
+from isometry.report.page import document, safe, tabulate
+from isometry.treatment.outcome import Outcome
+
+__all__ = ["outcome_page"]
+
+
+def outcome_page(outcome: Outcome) -> str:
+    """Verdict, pictures of before and after, every arm, and the change to make by hand."""
+    said = [*sentences(outcome), f"Before: {state(outcome.before)}."]
+    if best_arm(outcome) is not None:
+        said.append(f"After: {state(outcome.after)}.")
+    charts = outcome_charts(outcome)
+    body = [
+        html.header(facts(outcome)),
+        '<main id="main">',
+        html.verdict(tone(outcome), headline(outcome), said, badge=outcome.verdict.upper()),
+        *html.gallery("Before and after", charts, 0),
+        _arms(outcome),
+        _patch(outcome),
+        "</main>",
+    ]
+    return document(f"isometry: {headline(outcome)}", body, skip="Skip to the verdict")
+
+
+def _arms(outcome: Outcome) -> str:
+    if len(outcome.trials) < 2:
+        return ""
+    return f'<section aria-labelledby="arms"><h2 id="arms">{ARMS}</h2>{tabulate(arm_table(outcome), ARMS)}</section>'
+
+
+def _patch(outcome: Outcome) -> str:
+    if not outcome.patch:
+        return ""
+    code = "\n".join(safe(line) for line in outcome.patch.splitlines())
+    return (
+        f'<section aria-labelledby="patch"><h2 id="patch">{PATCH}</h2>'
+        f'<pre class="patch" tabindex="0"><code>{code}</code></pre></section>'
+    )

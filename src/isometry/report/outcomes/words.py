@@ -1,0 +1,157 @@
+"""What is said of a treatment, in the terminal and on the page."""
+
+import math
+
+from isometry.diagnosis.finding import Diagnosis, Severity
+from isometry.report.chart import Table
+from isometry.report.words import clean, decades, plural, problem
+from isometry.treatment.contrast import Contrast
+from isometry.treatment.outcome import Arm, Outcome
+
+__all__ = [
+    "ARMS",
+    "PATCH",
+    "arm_name",
+    "arm_table",
+    "best_arm",
+    "facts",
+    "headline",
+    "number",
+    "score_words",
+    "sentences",
+    "state",
+    "tone",
+]
+
+ARMS = "What was tried"
+PATCH = "The change, to make by hand"
+ARM_COLUMNS = ("arm", "score", "difference", "interval", "trainings", "")
+TONES = {"helped": "HEALTHY", "no difference": "SLOWS", "harmed": "HARMS", "nothing to fix": "HEALTHY"}
+UNTREATED = "untreated"
+DIGITS = 3
+
+
+def tone(outcome: Outcome) -> str:
+    """The verdict as the name of a severity, for colour."""
+    return TONES[outcome.verdict]
+
+
+def headline(outcome: Outcome) -> str:
+    """The verdict in one line."""
+    match outcome.verdict:
+        case "helped":
+            best = best_arm(outcome)
+            return f"{_capital(arm_name(best))}: it helped" if best is not None else "It helped"
+        case "nothing to fix":
+            return "There is nothing to fix"
+        case "harmed":
+            return "Whatever was tried did harm"
+    return "Nothing that was tried made a difference" if len(outcome.trials) > 1 else "There was nothing to try"
+
+
+def facts(outcome: Outcome) -> list[str]:
+    """Size and cost of the study."""
+    courses = [course for arm in outcome.trials for course in arm.courses]
+    seconds = sum(course.seconds for course in courses)
+    seeds = {course.seed for course in courses}
+    return [
+        plural(len(outcome.trials), "arm"),
+        plural(len(seeds), "seed"),
+        plural(len(courses), "training"),
+        f"{seconds:.0f} s",
+    ]
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """What happened, and what else one should know."""
+    best = best_arm(outcome)
+    if best is None or best.prescription is None or outcome.contrast is None:
+        said = [outcome.words]
+    else:
+        change = f"{_signed(outcome.contrast.mean)}{_sure(outcome.contrast)}"
+        said = [f"The score goes from {number(outcome.trials[0].score)} to {number(best.score)}: {change}"]
+        said += [] if outcome.verdict == "helped" and math.isfinite(outcome.contrast.mean) else [outcome.words]
+        said.append(best.prescription.words)
+    return [_sentence(words) for words in (*said, *outcome.notes)]
+
+
+def score_words(outcome: Outcome) -> str:
+    """What the score is."""
+    if outcome.experiment.metric is not None:
+        return "the experiment's metric; higher is better"
+    return "minus the loss after the last step; higher is better"
+
+
+def state(diagnosis: Diagnosis | None) -> str:
+    """A diagnosis in one line: its findings, worst first."""
+    if diagnosis is None:
+        return "not diagnosed"
+    bad = [finding for finding in diagnosis.findings if finding.severity >= Severity.SLOWS]
+    if not bad:
+        return "healthy"
+    return "; ".join(f"{problem(finding.problem)} ({Severity(finding.severity).name})" for finding in bad)
+
+
+def arm_name(arm: Arm) -> str:
+    """What an arm is called."""
+    return clean(arm.prescription.remedy).replace("-", " ") if arm.prescription is not None else UNTREATED
+
+
+def arm_table(outcome: Outcome) -> Table:
+    """One row for each arm: mean score, difference to the untreated one over the same seeds, remarks."""
+    rows = []
+    for arm in outcome.trials:
+        expected = arm.prescription.expected if arm.prescription is not None else None
+        remarks = [
+            f"foretold {decades(expected)} decades" if expected is not None and math.isfinite(expected) else "",
+            arm.stopped,
+            *arm.faults[:1],
+            "◂ the best" if outcome.verdict == "helped" and arm is best_arm(outcome) else "",
+        ]
+        rows.append(
+            (
+                arm_name(arm),
+                number(arm.score),
+                _signed(arm.contrast.mean) if arm.contrast is not None else "",
+                _interval(arm.contrast),
+                str(len(arm.courses)),
+                "; ".join(clean(words) for words in remarks if words),
+            )
+        )
+    return Table(ARM_COLUMNS, tuple(rows))
+
+
+def best_arm(outcome: Outcome) -> Arm | None:
+    """The arm that the prescription was tried in; None if nothing is prescribed."""
+    if outcome.prescription is None:
+        return None
+    return next((arm for arm in outcome.trials if arm.prescription == outcome.prescription), None)
+
+
+def _interval(contrast: Contrast | None) -> str:
+    if contrast is None or not (math.isfinite(contrast.low) and math.isfinite(contrast.high)):
+        return ""
+    return f"{_signed(contrast.low)} … {_signed(contrast.high)}"
+
+
+def _sure(contrast: Contrast) -> str:
+    interval = _interval(contrast)
+    return f", {100 * contrast.confidence:.3g} % interval {interval}" if interval else ""
+
+
+def _sentence(words: str) -> str:
+    words = words.strip()
+    return words if not words or words.endswith((".", "!", "?")) else f"{words[:1].upper()}{words[1:]}."
+
+
+def number(value: float) -> str:
+    """A score or a loss, to three digits."""
+    return f"{value:.{DIGITS}g}".replace("-", "−") if math.isfinite(value) else "none"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.{DIGITS}g}".replace("-", "−") if math.isfinite(value) else "beyond measure"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,234 @@
+"""What could be changed in the network of a diagnosis, with what is foretold of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import log10, sqrt
+
+import numpy as np
+
+from isometry.diagnosis import limits
+from isometry.diagnosis.alternatives import alternatives
+from isometry.diagnosis.block import block
+from isometry.diagnosis.finding import AS_IT_IS, Diagnosis, Finding, Forecast, Severity
+from isometry.diagnosis.words import decades, span
+from isometry.errors import IsometryError
+from isometry.history.run import Run
+from isometry.network.architecture import Architecture, Layer
+from isometry.network.edits import NetworkEdit, Reinitialise
+from isometry.network.nonlinearity import FUNCTIONS
+from isometry.network.signals import Signal
+from isometry.theory import gain, steady_critical_point
+
+__all__ = [
+    "Change",
+    "changes",
+    "decades_that_stay",
+    "draw_with",
+    "is_hidden",
+    "is_through_time",
+    "reads_input",
+    "with_what_is_foretold",
+]
+
+HELPS = 0.4
+"""Share of what δ changes by at present, up to which what is left of it counts as help; the report says so too."""
+RECURRENCE = "recurrence"
+"""Name of the cause where one step is repeated through time."""
+PROFILE_COUNTS = min(limits.FALL_SLOWS.value, limits.CLIMB_SLOWS.value)
+"""Decades from which on a profile of δ is called a problem."""
+PROFILES = ("vanishing_gradient", "exploding_gradient")
+"""Problems that are what the forecasts speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change to the network that is worth a trial."""
+
+    edits: tuple[NetworkEdit, ...]
+    expected: float | None = None
+    """log10 of ‖δ‖ at the first layer over that at the last, with the change; None where theory has no say.
+    [decades]"""
+    present: float | None = None
+    """The same without it."""
+
+
+def changes(diagnosis: Diagnosis, finding: Finding) -> tuple[Change, ...]:
+    """Changes to the network that may help against a finding, those foretold to keep δ best first.
+
+    Where the finding, or another one of the diagnosis, foretells what changes would do, those that leave more than two
+    fifths of what is lost or gained now are left out. Where a network kept δ well before its first step, no change to
+    it would make its profile better: what came later is the work of the steps. Nothing for δ through time.
+    """
+    if is_through_time(finding) or _came_with_training(finding):
+        return ()
+    told = [
+        one.forecasts for one in (finding, *diagnosis.findings) if any(forecast.edits for forecast in one.forecasts)
+    ]
+    if told:
+        found = _foretold(told[0])
+    else:
+        proposed = alternatives(diagnosis.run.architecture, sigma_b=0.0)
+        found = [Change(edits) for _, edits in proposed if not any(map(_is_orthogonal, edits))]
+        found = found or list(_by_itself(diagnosis.run.architecture, finding))
+    return tuple(_completed(diagnosis, change) for change in found)
+
+
+def _came_with_training(finding: Finding) -> bool:
+    """Whether the network was in order before its first step, and what was found is the work of the steps.
+
+    Units that were alive at first, and a profile of δ that was level: the first evidence of a finding about profiles is
+    that of the first steps, and its forecasts begin there.
+    """
+    if finding.problem not in PROFILES:
+        return any(cause.name == "died in training" for cause in finding.causes)
+    present = _present(finding.forecasts)
+    if present is not None:
+        return abs(present) < PROFILE_COUNTS
+    first = next(iter(finding.evidence), None)
+    return first is not None and first.limit is not None and first.measured < first.limit
+
+
+def decades_that_stay(diagnosis: Diagnosis, finding: Finding) -> float | None:
+    """What δ changes by along the network, or through time, as long as the network stays as it is. [decades]
+
+    None where no finding tells it.
+    """
+    through_time = [cause.decades for cause in finding.causes if cause.name == RECURRENCE and cause.decades]
+    told = [present for one in (finding, *diagnosis.findings) if (present := _present(one.forecasts)) is not None]
+    return next(iter(through_time + told), None)
+
+
+def is_through_time(finding: Finding) -> bool:
+    """Whether it is about the way of δ through a sequence, not along depth."""
+    return any(cause.name == RECURRENCE for cause in finding.causes)
+
+
+def _present(forecasts: Sequence[Forecast]) -> float | None:
+    return next((one.decades for one in forecasts if one.name == AS_IT_IS), None)
+
+
+def _is_orthogonal(edit: NetworkEdit) -> bool:
+    """In mean field the same as independent weights, so that both need not be tried."""
+    return isinstance(edit, Reinitialise) and edit.orthogonal
+
+
+def _foretold(forecasts: Sequence[Forecast]) -> list[Change]:
+    present = _present(forecasts)
+    if present is None:
+        return []
+    most = HELPS * abs(present) if abs(present) >= PROFILE_COUNTS else limits.LITTLE.value
+    return [Change(one.edits, one.decades, present) for one in forecasts if one.edits and abs(one.decades) <= most]
+
+
+def _by_itself(architecture: Architecture, finding: Finding) -> Iterable[Change]:
+    """Where theory has no chain to follow: the layers of the finding drawn anew, each by its own φ."""
+    groups: dict[float, list[str]] = {}
+    for name in finding.layers:
+        layer = architecture[name]
+        size = _gain_of(architecture, layer) if _is_plain(layer) and layer.norm is None else None
+        if size is not None:
+            groups.setdefault(size, []).append(name)
+    if groups:
+        yield Change(tuple(Reinitialise(tuple(names), size) for size, names in groups.items()))
+
+
+def _gain_of(architecture: Architecture, layer: Layer) -> float | None:
+    """The σ_w that suits a layer's own φ: critical, else the one that keeps z; None for φ without a name.
+
+    1 for layers without φ, and for outputs, whose φ belongs to the loss.
+    """
+    phi = block(architecture, layer).activation or "identity"
+    if layer.output or phi == "identity":
+        return 1.0
+    if phi not in FUNCTIONS:
+        return None
+    point = steady_critical_point(phi, 0.0)
+    try:
+        return point.sigma_w if point is not None else gain(phi)
+    except IsometryError:
+        return None
+
+
+# Layers that a redraw must not leave out ------------------------------------------------------------------------------
+
+
+def _completed(diagnosis: Diagnosis, change: Change) -> Change:
+    """Where weights are drawn anew, also those without φ that are to blame: an output layer drawn as all the others."""
+    if not any(isinstance(edit, Reinitialise) for edit in change.edits):
+        return change
+    run, named = diagnosis.run, {name for edit in change.edits for name in edit.layers}
+    others = tuple(layer.name for layer in _drawn_badly(diagnosis) if layer.name not in named)
+    if not others:
+        return change
+    edits = (*change.edits, Reinitialise(others, gain=1.0))
+    expected = change.expected
+    if expected is not None:  # δ passes each of them once, in proportion to its σ_w
+        expected -= sum(log10(scale) for name in others if (scale := _sigma_w(run, run.architecture[name])))
+    return Change(edits, expected, change.present)
+
+
+def _drawn_badly(diagnosis: Diagnosis) -> list[Layer]:
+    """Layers without φ that a finding about the draw of the weights names, or that stand right behind such a layer."""
+    architecture = diagnosis.run.architecture
+    named: set[str] = set()
+    for finding in diagnosis.findings:
+        if finding.problem == "poor_initialization" and finding.severity >= Severity.SLOWS:
+            named |= set(finding.layers)
+    return [
+        layer
+        for layer in architecture
+        if _is_plain(layer) and block(architecture, layer).activation is None and layer.norm is None
+        if layer.name in named or named.intersection(layer.inputs)
+    ]
+
+
+def _sigma_w(run: Run, layer: Layer) -> float:
+    """σ_w of a layer's weights at the first recorded step; 0 where it is not known."""
+    if (Signal.WEIGHT, "rms") not in run.history or not layer.fan_in:
+        return 0.0
+    values = np.asarray(run.history[Signal.WEIGHT, "rms"][:, run.architecture.index(layer.name)], np.float64)
+    known = values[np.isfinite(values)]
+    return float(known[0]) * sqrt(layer.fan_in) if len(known) else 0.0
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether it multiplies by a matrix of its own once, and learns."""
+    return layer.kind in {"linear", "conv"} and layer.trainable and layer.calls > 0 and not layer.recurrent
+
+
+def is_hidden(layer: Layer) -> bool:
+    """Whether it is a plain layer inside the network, its φ no gate."""
+    return _is_plain(layer) and not layer.output and not layer.gated
+
+
+def reads_input(finding: Finding) -> bool:
+    """Whether it is about what the network reads, not about what it is asked for."""
+    return any(signal == Signal.INPUT for piece in finding.evidence for signal, _ in piece.reads)
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def draw_with(edits: Iterable[NetworkEdit], architecture: Architecture) -> str:
+    """``σ_w = 1.41 in fc1 … fc9 and 1 in head``"""
+    gains: dict[float, list[str]] = {}
+    for edit in edits:
+        if isinstance(edit, Reinitialise):
+            gains.setdefault(edit.gain, []).extend(edit.layers)
+    parts = [f"{gain:.3g} in {span(sorted(names, key=architecture.index))}" for gain, names in gains.items()]
+    return "σ_w = " + " and ".join(parts)
+
+
+def with_what_is_foretold(words: str, change: Change) -> str:
+    """The words with what δ would change by on its way to the input, where that is known."""
+    if change.expected is None or change.present is None:
+        return f"{words}."
+    return f"{words}: {_told(change.expected)} instead of {_signed(change.present)} are foretold."
+
+
+def _told(expected: float) -> str:
+    return f"{_signed(expected)} decades of δ from the output to the input"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "−" if value < 0 else "") + decades(abs(value))

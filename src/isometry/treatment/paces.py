@@ -1,0 +1,209 @@
+"""What a run tells of its rate: how large its steps were, how large they ought to be, and where to clip.
+
+A rate is high or low only against the network. Its measure is the first step: the weights still are as they were drawn,
+and what the step does to them is in proportion to the rate, whatever the loss and the optimiser.
+"""
+
+from collections.abc import Mapping
+from math import log10, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.diagnosis.course import is_adaptive
+from isometry.diagnosis.pace import Pace, pace_of
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.signals import Signal
+
+__all__ = [
+    "HALF_DECADE",
+    "adam_rate",
+    "fitting_factor",
+    "gradient_norms",
+    "half_decade",
+    "rate_of",
+    "relative_step",
+    "sgd_rate",
+    "threshold",
+    "two_digits",
+]
+
+Array = NDArray[np.float64]
+
+FITTING = 0.02
+"""Update ratio of the first step, momentum's build-up included, at the rates that serve best: 0.003 to 0.13 over five
+small networks under Adam, SGD and SGD with momentum, calibrated 2026-11; 0.02 is within a factor of seven of them all.
+"""
+HALF_DECADE = sqrt(10)
+"""Rates are not worth telling more finely: the best ones of different networks scatter by more."""
+QUIET = 5
+"""Fewer recorded steps before the trouble do not tell how large a gradient is in good health."""
+MOMENTUM = 0.9
+"""What SGD is usually given. Sources: Sutskever et al. 2013."""
+
+
+def fitting_factor(run: Run) -> float | None:
+    """What to multiply the rate by, so that steps have the size that serves best; None where no step was seen.
+
+    Where an optimiser divides by the gradient's size, its rate is its step: then the size of ordinary weights decides,
+    and not what the sick ones were. A power of √10, as nothing finer is known.
+    """
+    rate = rate_of(run)
+    if is_adaptive(run) and rate:
+        fitting = adam_rate(run)
+        return None if fitting is None else half_decade(fitting / rate)
+    step = relative_step(run)
+    return None if step is None else half_decade(FITTING / step)
+
+
+def relative_step(run: Run) -> float | None:
+    """Relative size of the steps on the weights as drawn, at the run's greatest rate: median over the layers.
+
+    Momentum is taken as built up. None where no step was measured.
+    """
+    pace = _pace(run)
+    if pace is None or not np.isfinite(pace.common).any():
+        return None
+    row = int(np.flatnonzero(np.isfinite(pace.common))[0])
+    first = float(pace.common[row]) * _rise(run, int(pace.steps[row])) / _without_momentum(run)
+    return first if 0 < first < np.inf else None
+
+
+def adam_rate(run: Run) -> float | None:
+    """The rate of Adam with which steps fit: its first step changes every weight by the rate, whatever the gradient."""
+    fan_in = [run.architecture[name].fan_in for name in _learning(run)]
+    sizes = [1 / sqrt(count) for count in fan_in if count]
+    return half_decade(FITTING * float(np.median(sizes))) if sizes else None
+
+
+def sgd_rate(run: Run) -> float | None:
+    """The rate of SGD with momentum 0.9 with which steps fit, by the gradients of the first step."""
+    place = _first_gradients(run)
+    if place is None:
+        return None
+    weight, gradient = place
+    return half_decade(FITTING * (1 - MOMENTUM) * float(np.median(weight / gradient)))
+
+
+def rate_of(run: Run) -> float | None:
+    """The greatest learning rate that was recorded."""
+    series = run.history.scalars.get("lr")
+    rates = [] if series is None else [float(value) for value in series.values if np.isfinite(value)]
+    rates += [float(event["lr"]) for event in run.history.events("optimizer") if event.get("lr") is not None]
+    return max(rates, default=0.0) or None
+
+
+def gradient_norms(run: Run) -> tuple[NDArray[np.int64], Array]:
+    """ℓ2 norm of the weights' gradient as the optimiser received it, at the recorded steps where it was finite.
+
+    Biases are not recorded; they have few elements. shapes (steps,), both empty where gradients were not recorded
+    """
+    columns = [(Signal.WEIGHT_GRADIENT, statistic) for statistic in ("rms", "count")]
+    if any(column not in run.history for column in columns):
+        return np.zeros(0, np.int64), np.zeros(0)
+    rms, count = (np.asarray(run.history[column], np.float64) for column in columns)
+    with np.errstate(over="ignore"):
+        norms = np.sqrt(np.nansum(rms**2 * count, axis=1))
+    sound = np.isfinite(norms) & (norms > 0)
+    for statistic in ("nan", "inf"):
+        if (Signal.WEIGHT_GRADIENT, statistic) in run.history:
+            sound &= ~(np.nan_to_num(run.history[Signal.WEIGHT_GRADIENT, statistic]) > 0).any(axis=1)
+    return run.history.steps[sound], norms[sound]
+
+
+def threshold(run: Run, first_step: int | None) -> float | None:
+    """The norm to clip gradients at: that of ordinary steps, before the trouble began.
+
+    Under plain gradient descent no larger than what changes the weights by a fitting share of their size, so that
+    gradients which were too large from the first step on are cut too.
+
+    Args:
+        run: with recorded weight gradients.
+        first_step: of the trouble; None where the run does not say.
+
+    Returns:
+        None where no gradient was recorded.
+    """
+    steps, norms = gradient_norms(run)
+    if not len(norms):
+        return None
+    before = norms[steps < first_step] if first_step is not None else norms[:0]
+    ordinary = float(np.median(before if len(before) >= QUIET else norms))
+    return two_digits(min(ordinary, _largest_fitting(run) or ordinary))
+
+
+def half_decade(value: float) -> float:
+    """The nearest of … 0.1, 0.3, 1, 3, 10 …, on a logarithmic scale."""
+    halves = round(2 * log10(value))
+    return float(f"{10 ** (halves / 2):.0e}")
+
+
+def two_digits(value: float) -> float:
+    """Rounded to two significant digits."""
+    return float(f"{value:.2g}")
+
+
+def _pace(run: Run) -> Pace | None:
+    try:
+        return pace_of(run)
+    except NotRecorded:
+        return None
+
+
+def _learning(run: Run) -> tuple[str, ...]:
+    """Names of the layers that an optimiser moves; of those that could be moved, where no step was seen."""
+    pace = _pace(run)
+    if pace is not None:
+        return pace.names
+    return tuple(layer.name for layer in run.architecture if layer.weighted and layer.trainable)
+
+
+def _rise(run: Run, step: int) -> float:
+    """How many times the rate of this step the greatest one was."""
+    series, greatest = run.history.scalars.get("lr"), rate_of(run)
+    if series is None or not len(series) or greatest is None:
+        return 1.0
+    place = max(int(np.searchsorted(series.steps, step, side="right")) - 1, 0)
+    then = float(series.values[place])
+    return greatest / then if then > 0 else 1.0
+
+
+def _optimizer(run: Run) -> Mapping[str, Any]:
+    events = run.history.events("optimizer")
+    return events[-1] if events else {}
+
+
+def _without_momentum(run: Run) -> float:
+    """1 − momentum: the first step over those that follow where the gradient stays as it is."""
+    if is_adaptive(run):
+        return 1.0
+    momentum = float(_optimizer(run).get("momentum") or 0.0)
+    return 1 - momentum if 0 <= momentum < 1 else 1.0
+
+
+def _first_gradients(run: Run) -> tuple[Array, Array] | None:
+    """Rms W and rms ∂L/∂W of the layers that learn, at the first step where the latter are known. shapes (layers,)"""
+    columns = [(signal, "rms") for signal in (Signal.WEIGHT, Signal.WEIGHT_GRADIENT)]
+    if any(column not in run.history for column in columns):
+        return None
+    places = [run.architecture.index(name) for name in _learning(run)]
+    weight, gradient = (np.asarray(run.history[column], np.float64)[:, places] for column in columns)
+    known = np.isfinite(weight) & np.isfinite(gradient) & (weight > 0) & (gradient > 0)
+    rows = np.flatnonzero(known.any(axis=1))
+    if not len(rows):
+        return None
+    row = int(rows[0])
+    return weight[row, known[row]], gradient[row, known[row]]
+
+
+def _largest_fitting(run: Run) -> float | None:
+    """Norm of the gradient with which a step of plain gradient descent fits; None under adaptive optimisers."""
+    rate = rate_of(run)
+    columns = [(Signal.WEIGHT, statistic) for statistic in ("rms", "count")]
+    if is_adaptive(run) or rate is None or any(column not in run.history for column in columns):
+        return None
+    rms, count = (np.asarray(run.history[column], np.float64)[0] for column in columns)
+    size = sqrt(float(np.nansum(rms**2 * count)))
+    return FITTING * _without_momentum(run) * size / rate if 0 < size < np.inf else None

@@ -1,0 +1,378 @@
+"""The change to make by hand: short code to paste, with the names of the layers and the numbers in it.
+
+Network edits belong behind the line that builds the model and before the one that makes its optimiser, training edits
+behind the latter. Names in the code: ``model``, ``optimizer`` and, for what is done to the data, ``inputs``.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from math import sqrt
+
+from isometry.diagnosis.block import block
+from isometry.network.architecture import Architecture, Layer
+from isometry.network.edits import (
+    AddSkip,
+    ChangeOptimizer,
+    Clip,
+    Edit,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    ScaleWeights,
+    Standardise,
+    WarmUp,
+)
+
+__all__ = ["patch"]
+
+WIDTH = 100
+"""Of a line of code."""
+FRAME = 20
+"""Of it, for what stands round a list of names."""
+
+MODULES = {
+    "identity": "nn.Identity()",
+    "relu": "nn.ReLU()",
+    "leaky_relu": "nn.LeakyReLU()",
+    "elu": "nn.ELU()",
+    "selu": "nn.SELU()",
+    "gelu": "nn.GELU()",
+    "gelu_tanh": 'nn.GELU(approximate="tanh")',
+    "silu": "nn.SiLU()",
+    "mish": "nn.Mish()",
+    "tanh": "nn.Tanh()",
+    "sigmoid": "nn.Sigmoid()",
+    "softplus": "nn.Softplus()",
+    "softsign": "nn.Softsign()",
+    "relu6": "nn.ReLU6()",
+    "hardtanh": "nn.Hardtanh()",
+    "hardsigmoid": "nn.Hardsigmoid()",
+    "hardswish": "nn.Hardswish()",
+    "prelu": "nn.PReLU()",
+    "celu": "nn.CELU()",
+    "rrelu": "nn.RReLU()",
+}
+"""φ that are modules of PyTorch."""
+
+BEHIND = '''\
+def behind(model, layer, kinds):
+    """Names of the modules from a layer to its activation, in the order in which they are registered."""
+    modules, found = dict(model.named_modules()), [layer]
+    names = list(modules)
+    for name in names[names.index(layer) + 1 :]:
+        if next(modules[name].children(), None) is not None or name.startswith(layer + "."):
+            continue
+        found.append(name)
+        if isinstance(modules[name], kinds):
+            return found
+        if getattr(modules[name], "weight", None) is not None and modules[name].weight.dim() > 1:
+            break
+    raise LookupError(f"{layer}: no module applies its activation. Make this change in forward().")'''
+
+PUT = '''\
+def put(model, name, module):
+    """Set a submodule by its full name."""
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, module)'''
+
+DRAW = """\
+for name in {names}:
+    layer = model.get_submodule(name)
+    {draw}
+    if layer.bias is not None:
+        layer.bias.zero_()"""
+
+DRAW_EACH = """\
+for layer in {names}:
+    for name, parameter in model.get_submodule(layer).named_parameters(recurse=False):
+        if parameter.dim() < 2:
+            parameter.zero_()
+        elif "weight_hh" in name:  # from time step to time step
+            {draw}
+        else:
+            nn.init.xavier_normal_(parameter)"""
+
+SCALE = """\
+# Weights and biases scaled; behind the line that builds the model.
+with torch.no_grad():
+    for name in {names}:
+        for parameter in model.get_submodule(name).parameters(recurse=False):
+            parameter *= {factor:.6g}"""
+
+SKIP = '''\
+class Skip(nn.Sequential):
+    """h = φ(z) + x"""
+
+    def forward(self, x):
+        h = super().forward(x)
+        return h + x if h.shape == x.shape else h
+
+
+# Skip connections; behind the line that builds the model. Where forward() calls the activation
+# itself, write x = act(layer(x)) + x there.
+for layer in {names}:
+    parts = behind(model, layer, {kinds})
+    skip = Skip(*(model.get_submodule(name) for name in parts))
+    for name in parts[1:]:
+        put(model, name, nn.Identity())
+    put(model, layer, skip)'''
+
+RATE = """\
+# Learning rate; behind the line that makes the optimiser, before the one that makes a scheduler.
+for group in optimizer.param_groups:
+    group["lr"] *= {factor:g}"""
+
+WARM_UP = """\
+# Warm-up; behind the line that makes the optimiser. It goes on by itself, step by step.
+warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor={start:.6g}, total_iters={steps})
+optimizer.register_step_post_hook(lambda *_: warm_up.step())"""
+
+CLIP = """\
+# Clipped gradients; behind the line that makes the optimiser. It goes on by itself, before every step.
+def clip(*_):
+    nn.utils.{function}(model.parameters(), {threshold:g})
+
+
+optimizer.register_step_pre_hook(clip)"""
+
+STANDARDISE = """\
+# Inputs of mean 0 and size 1; inputs are those to train on, one row each. Do the same, with this mean
+# and std, to all that the model reads later.
+mean, std = inputs.mean(0), inputs.std(0, correction=0)
+std[std == 0] = 1
+inputs = (inputs - mean) / std"""
+
+OPTIMISER = """\
+# In place of the line that makes the optimiser.
+optimizer = torch.optim.{made}"""
+
+OPTIMISERS = {
+    "adam": "Adam(model.parameters(), lr={rate:g})",
+    "sgd": "SGD(model.parameters(), lr={rate:g}, momentum=0.9)",
+}
+
+CLIPPING = {"norm": "clip_grad_norm_", "value": "clip_grad_value_"}
+
+ORDER = (
+    Standardise,
+    Reinitialise,
+    ScaleWeights,
+    ReplaceActivation,
+    AddSkip,
+    InsertNorm,
+    ChangeOptimizer,
+    ScaleRate,
+    WarmUp,
+    Clip,
+)
+"""Weights are drawn while the layers still have their own names; the optimiser is made before it is tuned."""
+
+
+def patch(edits: Sequence[Edit], architecture: Architecture) -> str:
+    """Code, or sentences where there is none, that makes some edits by hand, one block for each.
+
+    Of PyTorch the code runs as it stands where activations are modules; where the forward pass calls a function, it
+    stops and names the layer.
+
+    Args:
+        edits: what to change
+        architecture: the network that they are meant for
+    """
+    ordered = sorted(edits, key=lambda edit: ORDER.index(type(edit)))
+    if architecture.framework.split()[:1] != ["torch"]:  # its version follows the name
+        return "\n".join(_comment(_sentence(edit)) for edit in ordered) + "\n" * bool(ordered)
+    blocks = [block for edit in ordered for block in (_network_block(edit, architecture) or _training_block(edit),)]
+    head = ["import torch\nfrom torch import nn"]
+    for call, definition in (("behind(", BEHIND), ("put(", PUT)):
+        if any(call in code for code in blocks):
+            head.append(definition)
+    parts = head + blocks
+    between = "\n\n\n" if any(part.startswith(("def ", "class ")) or "\ndef " in part for part in parts) else "\n\n"
+    return between.join(parts) + "\n" if blocks else ""
+
+
+# In words -------------------------------------------------------------------------------------------------------------
+
+
+def _sentence(edit: Edit) -> str:
+    match edit:
+        case Reinitialise():
+            law = "orthogonal matrices times" if edit.orthogonal else "standard deviation 1 / √fan_in times"
+            return f"Draw the weights of {_listed(edit.layers)} anew, {law} {edit.gain:.4g}, biases at zero."
+        case ScaleWeights():
+            return f"Multiply weights and biases of {_listed(edit.layers)} by {edit.factor:.4g}."
+        case ReplaceActivation():
+            return f"Apply {edit.activation} to the output of {_listed(edit.layers)}."
+        case InsertNorm():
+            side = "behind" if edit.after else "before"
+            return f"Put {edit.norm} normalisation {side} the activation of {_listed(edit.layers)}."
+        case AddSkip():
+            return f"Add what it reads to the activated output of each of {_listed(edit.layers)}, where shapes agree."
+        case ScaleRate():
+            return f"Multiply the learning rate by {edit.factor:g}."
+        case WarmUp():
+            return f"Let the learning rate rise evenly over the first {edit.steps:,} steps."
+        case ChangeOptimizer():
+            return f"Use the optimiser {edit.name} at a learning rate of {edit.rate:g}."
+        case Clip():
+            what = "the whole gradient at a norm" if edit.by == "norm" else "each element of the gradient at a size"
+            return f"Before every step, clip {what} of {edit.threshold:g}."
+        case Standardise():
+            return "Give the network inputs of mean 0 and standard deviation 1, feature by feature."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _comment(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_long_words=False))
+
+
+# PyTorch: the network -------------------------------------------------------------------------------------------------
+
+
+def _network_block(edit: Edit, architecture: Architecture) -> str:
+    match edit:
+        case Reinitialise():
+            return _redraw(edit, architecture)
+        case ScaleWeights():
+            return _scale(edit)
+        case ReplaceActivation():
+            return _replace(edit, architecture)
+        case InsertNorm():
+            return _norm(edit, architecture)
+        case AddSkip():
+            return _skip(edit, architecture)
+        case _:
+            return ""
+
+
+def _redraw(edit: Reinitialise, architecture: Architecture) -> str:
+    law = "Orthogonal weights" if edit.orthogonal else "Weights of standard deviation σ_w / √fan_in"
+    scale = "" if edit.orthogonal and edit.gain == 1 else f", σ_w = {edit.gain:.4g}"
+    head = _comment(f"{law}{scale}, biases 0; behind the line that builds the model.")
+    return "\n".join([head, "with torch.no_grad():", *_draws(edit, [architecture[name] for name in edit.layers])])
+
+
+def _draws(edit: Reinitialise, layers: Sequence[Layer]) -> Iterator[str]:
+    """Layers that get the same numbers at a time, so that the code has no formula."""
+    groups: dict[str, list[str]] = {}
+    for layer in layers:
+        groups.setdefault(_draw(edit, layer), []).append(layer.name)
+    for draw, names in groups.items():
+        template = DRAW if "layer.weight" in draw else DRAW_EACH
+        yield textwrap.indent(template.format(names=_names(names), draw=draw), "    ")
+
+
+def _draw(edit: Reinitialise, layer: Layer) -> str:
+    if layer.kind not in {"linear", "conv"} or not layer.fan_in or layer.weight_shape == ():
+        return f"nn.init.orthogonal_(parameter, gain={edit.gain:.6g})"
+    if not edit.orthogonal:
+        return f"nn.init.normal_(layer.weight, std={edit.gain / sqrt(layer.fan_in):.4g})"
+    rows = layer.weight_shape[0]
+    return f"nn.init.orthogonal_(layer.weight, gain={edit.gain * sqrt(max(rows / layer.fan_in, 1)):.4g})"
+
+
+def _scale(edit: ScaleWeights) -> str:
+    return SCALE.format(names=textwrap.indent(_names(edit.layers), "    ").lstrip(), factor=edit.factor)
+
+
+def _replace(edit: ReplaceActivation, architecture: Architecture) -> str:
+    module = MODULES.get(edit.activation)
+    old = {phi for name in edit.layers if (phi := block(architecture, architecture[name]).activation)}
+    if module is None or not old or not old <= MODULES.keys():
+        return _comment(f"{_sentence(edit)} Write it into the model's forward().")
+    return "\n".join(
+        (
+            _comment(
+                f"{edit.activation} in place of {' and '.join(sorted(old))}; behind the line that builds the model. "
+                "Where forward() calls the activation itself, write the other one there."
+            ),
+            f"for layer in {_names(edit.layers)}:",
+            f"    put(model, behind(model, layer, {_kinds(old)})[-1], {module})",
+        )
+    )
+
+
+def _norm(edit: InsertNorm, architecture: Architecture) -> str:
+    side = "behind the activation" if edit.after else "before the activation"
+    head = _comment(
+        f"{edit.norm.capitalize()} normalisation {side}; behind the line that builds the model, before its optimiser "
+        "is made."
+    )
+    groups: dict[tuple[str, frozenset[str]], list[str]] = {}
+    for name in edit.layers:
+        phi = block(architecture, architecture[name]).activation
+        key = (_norm_module(edit.norm, architecture[name]), frozenset({phi} if phi and edit.after else ()))
+        groups.setdefault(key, []).append(name)
+    parts = [head]
+    for (module, old), names in groups.items():
+        if edit.after and (not old or not old <= MODULES.keys()):
+            parts.append(
+                _comment(f"{_sentence(InsertNorm(tuple(names), edit.norm, after=True))} Write it into forward().")
+            )
+            continue
+        parts.append(f"for layer in {_names(names)}:")
+        if edit.after:
+            parts.append(f"    layer = behind(model, layer, {_kinds(old)})[-1]")
+        parts.append(f"    put(model, layer, nn.Sequential(model.get_submodule(layer), {module}))")
+    return "\n".join(parts)
+
+
+def _norm_module(norm: str, layer: Layer) -> str:
+    units = layer.weight_shape[0] if layer.weight_shape else layer.fan_out or 1
+    if layer.kind != "conv":
+        return f"nn.LayerNorm({units})" if norm == "layer" else f"nn.BatchNorm1d({units})"
+    if "transpose" in layer.type.lower() and len(layer.weight_shape) > 1:
+        units = layer.weight_shape[1]
+    dimensions = len(layer.weight_shape) - (1 + 1)
+    return f"nn.GroupNorm(1, {units})" if norm == "layer" else f"nn.BatchNorm{dimensions}d({units})"
+
+
+def _skip(edit: AddSkip, architecture: Architecture) -> str:
+    layers = [architecture[name] for name in edit.layers]
+    fitting = [layer for layer in layers if layer.fan_in == layer.fan_out]
+    old = {phi for layer in fitting if (phi := block(architecture, layer).activation)}
+    if not fitting or not old or not old <= MODULES.keys():
+        return _comment(f"{_sentence(edit)} Write it into the model's forward().")
+    return SKIP.format(names=_names([layer.name for layer in fitting]), kinds=_kinds(old))
+
+
+def _kinds(activations: Iterable[str]) -> str:
+    """``nn.ReLU``, or ``(nn.ReLU, nn.Tanh)``"""
+    names = sorted({MODULES[phi].partition("(")[0] for phi in activations})
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def _names(names: Sequence[str]) -> str:
+    """A tuple of names as code, on several lines where it is long."""
+    shown = [json.dumps(name, ensure_ascii=False) for name in names]
+    line = f"({', '.join(shown)}{',' if len(shown) == 1 else ''})"
+    if len(line) <= WIDTH - FRAME:
+        return line
+    rows = [""]
+    for name in shown:
+        if rows[-1] and len(rows[-1]) + len(name) > WIDTH - FRAME:
+            rows.append("")
+        rows[-1] += f"{name}, "
+    return "(\n" + "".join(f"    {row.rstrip()}\n" for row in rows) + ")"
+
+
+# PyTorch: the training ------------------------------------------------------------------------------------------------
+
+
+def _training_block(edit: Edit) -> str:
+    match edit:
+        case ScaleRate():
+            return RATE.format(factor=edit.factor)
+        case WarmUp():
+            return WARM_UP.format(start=1 / edit.steps, steps=edit.steps - 1)
+        case ChangeOptimizer():
+            return OPTIMISER.format(made=OPTIMISERS[edit.name].format(rate=edit.rate))
+        case Clip():
+            return CLIP.format(function=CLIPPING[edit.by], threshold=edit.threshold)
+        case _:
+            return STANDARDISE

@@ -1,0 +1,1 @@
+"""What can be done against what the rules find: one file for each remedy."""

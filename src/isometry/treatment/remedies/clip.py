@@ -1,0 +1,37 @@
+"""Clip the gradient."""
+
+from collections.abc import Iterable
+
+from isometry.diagnosis.course import is_adaptive
+from isometry.diagnosis.finding import Diagnosis, Finding
+from isometry.network.edits import Clip
+from isometry.treatment.changes import decades_that_stay
+from isometry.treatment.paces import threshold
+from isometry.treatment.prescription import Effect
+from isometry.treatment.remedy import Proposal, remedy
+
+
+@remedy(
+    "clip",
+    treats=["loss_spike", "exploding_gradient", "non_finite", "learning_rate_too_high"],
+    effect=Effect.RETUNES,
+)
+def clip(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
+    """Scale gradients down that are longer than a threshold, so that no single step throws the weights off.
+
+    The threshold is the typical norm of the gradients before the trouble began. Under plain gradient descent it is at
+    most what changes the weights by a fiftieth of their size, so that gradients which were too long from the first step
+    on are cut too. The profile of δ along depth stays as it is: a network that explodes by its weights keeps doing so.
+
+    Sources: Pascanu et al. 2013, section 3.2.
+    """
+    if finding.problem == "learning_rate_too_high" and is_adaptive(diagnosis.run):
+        return  # its steps do not depend on the gradient's size
+    if finding.problem == "non_finite" and not any(cause.name == "overflow" for cause in finding.causes):
+        return
+    norm = threshold(diagnosis.run, finding.first_step)
+    if norm is None:
+        return
+    stays = decades_that_stay(diagnosis, finding) if finding.problem == "exploding_gradient" else None
+    words = f"Clip the gradient at a norm of {norm:g}, which ordinary steps do not exceed."
+    yield Proposal((Clip(norm),), words, stays)

@@ -1,0 +1,73 @@
+"""A lower learning rate."""
+
+from collections.abc import Iterable
+
+from isometry.diagnosis.course import is_adaptive
+from isometry.diagnosis.finding import Diagnosis, Finding
+from isometry.network.edits import ScaleRate
+from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, rate_of, two_digits
+from isometry.treatment.prescription import Effect
+from isometry.treatment.remedy import Proposal, remedy
+
+LEAST = half_decade(1 / HALF_DECADE)
+"""A rate that was found to be too high is lowered at least so far."""
+FARTHEST = 1e-3
+"""Where a cause stands behind the large steps, and gradients make them large, a rate lower than this stops training."""
+WELL_BELOW = half_decade(0.1)
+"""Second try, against the first: the best rates of networks scatter by a decade."""
+
+
+@remedy(
+    "lower-rate",
+    treats=[
+        "learning_rate_too_high",
+        "loss_spike",
+        "dead_units",
+        "exploding_gradient",
+        "vanishing_gradient",
+        "non_finite",
+        "loss_not_decreasing",
+    ],
+    effect=Effect.RETUNES,
+)
+def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
+    """Lower the learning rate until a step changes the weights by a fiftieth of their size.
+
+    How far is told by the first step, which found the weights as they were drawn: the update is in proportion to the
+    rate there. A rate that was found too high is lowered by a factor of three at least, and by ten times more as a
+    second try. Where units died in training, or the profile of δ got out of shape only then, it is lowered if steps
+    were too large, and else not. Nor where gradients that exploded for another reason made the steps large: the rate
+    that suits them suits nothing else.
+
+    Sources: update ratio: Karpathy, CS231n; Cohen et al. 2021 on the edge of stability.
+    """
+    factor = fitting_factor(diagnosis.run)
+    if finding.follows and factor is not None and factor < FARTHEST and not is_adaptive(diagnosis.run):
+        return
+    if finding.problem in ("learning_rate_too_high", "loss_spike"):
+        first = min(factor or LEAST, LEAST)
+        yield _proposal(diagnosis, first)
+        yield _proposal(diagnosis, half_decade(first * WELL_BELOW))
+    elif factor is not None and factor < LEAST and _is_work_of_steps(finding):
+        yield _proposal(diagnosis, factor)
+
+
+def _is_work_of_steps(finding: Finding) -> bool:
+    """Whether large steps may have done it."""
+    names = {cause.name for cause in finding.causes}
+    match finding.problem:
+        case "dead_units":
+            return "died in training" in names
+        case "non_finite":
+            return bool(names & {"overflow", "optimiser"})
+        case "loss_not_decreasing":
+            return "sign" not in names and not finding.follows
+        case _:
+            first = next(iter(finding.evidence), None)
+            return first is not None and first.limit is not None and first.measured < first.limit
+
+
+def _proposal(diagnosis: Diagnosis, factor: float) -> Proposal:
+    rate = rate_of(diagnosis.run)
+    told = f" to {two_digits(rate * factor):g}" if rate is not None else ""
+    return Proposal((ScaleRate(factor),), f"Multiply the learning rate by {factor:g}{told}.")

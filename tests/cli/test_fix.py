@@ -1,0 +1,97 @@
+"""``isometry fix`` and ``isometry remedies``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isometry.treatment.remedy import remedies
+from tests.cli.conftest import Ended
+
+Call = Callable[..., Ended]
+
+EXPERIMENT = """
+import torch
+from torch import nn
+
+from isometry import Experiment
+
+generator = torch.Generator().manual_seed(0)
+inputs = torch.randn(192, 6, generator=generator)
+targets = (inputs[:, 0] * inputs[:, 1] > 0).long()
+
+
+def build():
+    layers = [part for _ in range(8) for part in (nn.Linear(20, 20), ACTIVATION())]
+    return nn.Sequential(nn.Linear(6, 20), ACTIVATION(), *layers, nn.Linear(20, 2))
+
+
+def optimizer(parameters):
+    return torch.optim.Adam(parameters, lr=4e-3)
+
+
+deep = Experiment(build, (inputs, targets), nn.functional.cross_entropy, optimizer, epochs=15, batch_size=24)
+"""
+
+
+@pytest.fixture
+def sick(tmp_path: Path) -> Path:
+    """The file of an experiment that needs a cure."""
+    path = tmp_path / "mine.py"
+    path.write_text("from torch.nn import Sigmoid as ACTIVATION\n" + EXPERIMENT)
+    return path
+
+
+def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Path, tmp_path: Path) -> None:
+    ended = isometry("fix", "mine.py:deep", "--seeds", "2", "--most", "3", "--out", "study", "--report", "fix.html")
+    assert ended.code in (0, 1), ended.err
+    assert "before    vanishing gradient" in ended.out
+    assert "untreated" in ended.out
+    assert "fixing mine.py:deep" in ended.err
+    assert (tmp_path / "fix.html").stat().st_size > 0
+    again = isometry("fix", "mine.py:deep", "--seeds", "2", "--most", "3", "--out", "study", "--json")
+    facts = json.loads(again.out)
+    assert facts["schema"] == "isometry/outcome/1"
+    assert "were made before" in again.err
+    assert again.code == (0 if facts["verdict"] in ("helped", "nothing to fix") else 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train.py",), "train.py: isometry fix needs an experiment"),
+        (("mine.py:shallow",), "There is no shallow in mine.py. Name one of these: mine.py:deep."),
+        (("mine.py:deep", "--effects", "surgery"), "a list of some of retunes, reinitialises, restructures"),
+        (("mine.py:deep", "--engine", "ray"), "engine='ray': one of local, serial"),
+        (("mine.py:deep", "--report", "fix.doc"), "--report fix.doc: a file that ends in one of .html"),
+    ],
+)
+def test_misuse_is_one_message(isometry: Call, sick: Path, arguments: tuple[str, ...], words: str) -> None:
+    ended = isometry("fix", *arguments)
+    assert ended.code == 2
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+
+
+def test_remedies_are_listed_with_what_they_cost(command: Call) -> None:
+    ended = command("remedies")
+    assert ended.code == 0
+    for remedy in remedies():
+        assert f"{remedy.name} " in ended.out
+        assert str(remedy.effect) in ended.out
+
+
+def test_one_remedy_has_a_page_and_a_problem_has_its_remedies(command: Call) -> None:
+    page = command("remedies", "insert-norm").out
+    assert page.startswith("insert-norm  ·  restructures")
+    assert "Treats: " in page
+    facts = json.loads(command("remedies", "learning_rate_too_high", "--json").out)
+    assert "lower-rate" in {remedy["name"] for remedy in facts}
+
+
+def test_an_unknown_remedy_is_misuse(command: Call) -> None:
+    ended = command("remedies", "prayer")
+    assert ended.code == 2
+    assert "No remedy is called 'prayer'" in ended.err

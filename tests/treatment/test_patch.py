@@ -1,0 +1,237 @@
+"""The code of a patch, run as it stands on small networks."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from isometry.adapters.torch.describe import describe
+from isometry.network.architecture import Architecture, Layer
+from isometry.network.edits import (
+    AddSkip,
+    ChangeOptimizer,
+    Clip,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    ScaleWeights,
+    Standardise,
+    WarmUp,
+)
+from isometry.treatment.patch import patch
+
+BATCH = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+HIDDEN = ("0", "2", "4")
+
+
+def dense(phi=nn.Sigmoid):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(6, 16), phi(), nn.Linear(16, 16), phi(), nn.Linear(16, 16), phi(), nn.Linear(16, 1), nn.Sigmoid()
+    )
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.second, self.head = nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.second(self.act(self.first(x)))))
+
+
+def architecture_of(model, batch=BATCH):
+    return describe(model, batch)
+
+
+def patched(edits, model, **names):
+    """The names of the patch's code after it ran."""
+    code = patch(edits, architecture_of(model))
+    space = {"model": model} | names
+    exec(compile(code, "patch", "exec"), space)
+    return space
+
+
+@pytest.mark.parametrize("gain", [1.0, math.sqrt(2)])
+def test_weights_are_drawn_with_their_own_fan_in_and_biases_are_zero(gain):
+    model = nn.Sequential(nn.Linear(6, 400), nn.ReLU(), nn.Linear(400, 300), nn.ReLU(), nn.Linear(300, 1))
+    before = copy.deepcopy(model)
+    patched([Reinitialise(("0", "2"), gain)], model)
+    assert float(model[2].weight.detach().std()) * math.sqrt(400) == pytest.approx(gain, rel=0.02)  # of 120,000 draws
+    assert float(model[0].weight.detach().std()) * math.sqrt(6) == pytest.approx(gain, rel=0.08)  # of 2,400
+    assert not model[2].bias.any()
+    assert torch.equal(model[4].weight, before[4].weight)
+
+
+def test_kernels_count_with_all_that_a_unit_reads():
+    model = nn.Sequential(nn.Conv2d(2, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 4, 1))
+    code = patch([Reinitialise(("0",), 1.0)], architecture_of(model, torch.randn(8, 2, 4, 4)))
+    exec(code, {"model": model})
+    assert float(model[0].weight.detach().std()) * math.sqrt(18) == pytest.approx(1, rel=0.1)  # of 1,152 draws
+
+
+def test_orthogonal_weights_are_orthogonal_and_those_of_a_recurrent_layer_too():
+    model = dense()
+    patched([Reinitialise(("2",), 1.5, orthogonal=True)], model)
+    assert torch.allclose(model[2].weight @ model[2].weight.T, 2.25 * torch.eye(16), atol=1e-5)
+    rnn = nn.Sequential()
+    rnn.add_module("memory", nn.RNN(4, 8, batch_first=True))
+    told = Architecture((Layer("memory", "recurrent", "RNN", fan_in=4, weight_shape=(8, 4)),), framework="torch")
+    exec(patch([Reinitialise(("memory",), 1.0, orthogonal=True)], told), {"model": rnn})
+    matrix = rnn.memory.weight_hh_l0
+    assert torch.allclose(matrix @ matrix.T, torch.eye(8), atol=1e-5)
+    assert not rnn.memory.bias_hh_l0.any()
+
+
+def test_weights_and_biases_are_scaled():
+    model = dense()
+    before = copy.deepcopy(model)
+    patched([ScaleWeights(("2",), 0.25)], model)
+    assert torch.allclose(model[2].weight, 0.25 * before[2].weight)
+    assert torch.allclose(model[2].bias, 0.25 * before[2].bias)
+
+
+def test_another_activation_stands_behind_the_named_layers_alone():
+    model = dense()
+    patched([ReplaceActivation(HIDDEN, "relu")], model)
+    assert [type(part).__name__ for part in model[1::2]] == ["ReLU", "ReLU", "ReLU", "Sigmoid"]
+    again = architecture_of(model)
+    assert [again[name].activation for name in (*HIDDEN, "6")] == ["relu", "relu", "relu", "sigmoid"]
+
+
+def test_activations_behind_a_norm_and_in_attributes_are_found():
+    model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1))
+    patched([ReplaceActivation(("0",), "elu")], model)
+    assert isinstance(model[2], nn.ELU)
+    named = Named()
+    patched([ReplaceActivation(("first",), "elu")], named)
+    assert isinstance(named.act, nn.ELU)
+
+
+def test_an_activation_that_is_called_as_a_function_is_told_and_left():
+    model = Named()
+    with pytest.raises(LookupError, match="second: no module applies its activation"):
+        patched([ReplaceActivation(("second",), "relu")], model)
+    assert "write the other one there" in patch([ReplaceActivation(("second",), "relu")], architecture_of(model))
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_norms_stand_on_their_side_of_the_activation(norm, after):
+    model = dense()
+    patched([InsertNorm(HIDDEN, norm, after=after)], model)
+    h = model[1](model[0](BATCH))
+    seen = h if after else model[0](BATCH)
+    assert float(seen.detach().mean(1 if norm == "layer" else 0)[0]) == pytest.approx(0, abs=1e-5)
+    assert len(list(model.parameters())) == 8 + 6
+    assert torch.isfinite(model(BATCH)).all()
+
+
+def test_norms_of_convolutions_are_over_channels():
+    model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 4, 1))
+    told = architecture_of(model, torch.randn(8, 2, 4, 4))
+    assert "nn.BatchNorm2d(6)" in patch([InsertNorm(("0",), "batch")], told)
+    assert "nn.GroupNorm(1, 6)" in patch([InsertNorm(("0",), "layer")], told)
+
+
+def test_skips_add_what_a_layer_reads():
+    model = dense(nn.Tanh)
+    before = copy.deepcopy(model)
+    patched([AddSkip(HIDDEN)], model)
+    first = before[1](before[0](BATCH))
+    second = before[3](before[2](first)) + first
+    expected = before[7](before[6](before[5](before[4](second)) + second))
+    assert torch.allclose(model(BATCH), expected, atol=1e-6)
+
+
+def test_rates_are_scaled_and_optimisers_made():
+    model = dense()
+    optimizer = torch.optim.SGD(model.parameters(), lr=2.0)
+    patched([ScaleRate(0.003)], model, optimizer=optimizer)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.006)
+    made = patched([ChangeOptimizer("adam", 0.003)], model)["optimizer"]
+    assert (type(made), made.param_groups[0]["lr"]) == (torch.optim.Adam, 0.003)
+    made = patched([ChangeOptimizer("sgd", 0.1)], model)["optimizer"]
+    assert made.param_groups[0]["momentum"] == 0.9
+
+
+def step(model, optimizer):
+    optimizer.zero_grad()
+    (1e4 * model(BATCH).sum()).backward()
+    optimizer.step()
+
+
+def test_the_rate_rises_evenly_and_stays():
+    model = dense()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+    patched([WarmUp(4)], model, optimizer=optimizer)
+    seen = []
+    for _ in range(6):
+        seen.append(optimizer.param_groups[0]["lr"])
+        step(model, optimizer)
+    assert seen == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+
+
+@pytest.mark.parametrize(("by", "size"), [("norm", 0.5), ("value", 0.01)])
+def test_gradients_are_clipped_before_the_step(by, size):
+    model = dense()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    patched([Clip(size, by)], model, optimizer=optimizer)
+    step(model, optimizer)
+    moved = torch.cat([(new.detach() - old).flatten() for new, old in zip(model.parameters(), before, strict=True)])
+    length = float(moved.norm() if by == "norm" else moved.abs().max())
+    assert length == pytest.approx(size, rel=1e-3)
+
+
+def test_inputs_are_standardised_and_constant_ones_stay_finite():
+    inputs = torch.stack([200 + 50 * BATCH[:, 0], torch.full((64,), 3.0)], dim=1)
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    told = architecture_of(model, BATCH[:, :2])
+    space = {"model": model, "inputs": inputs}
+    exec(patch([Standardise()], told), space)
+    assert float(space["inputs"][:, 0].mean()) == pytest.approx(0, abs=1e-5)
+    assert float(space["inputs"][:, 0].std(correction=0)) == pytest.approx(1, abs=1e-4)
+    assert not space["inputs"][:, 1].any()
+
+
+def test_weights_are_drawn_before_norms_move_the_layers():
+    model = dense()
+    space = patched(
+        [Clip(1.0), InsertNorm(HIDDEN, "layer"), ReplaceActivation(HIDDEN, "relu"), Reinitialise(HIDDEN, 1.0)],
+        model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+    )
+    assert isinstance(space["model"][0][0], nn.Linear)
+    assert not space["model"][0][0].bias.any()
+
+
+def test_other_frameworks_get_sentences():
+    told = Architecture((Layer("a", "linear", "Dense", fan_in=4, fan_out=4),), framework="keras")
+    text = patch([Reinitialise(("a",), 1.5), ScaleRate(0.1)], told)
+    assert all(line.startswith("# ") for line in text.splitlines())
+    assert "1.5" in text
+    assert "learning rate by 0.1" in text
+    assert patch([], told) == patch([], architecture_of(dense())) == ""
+
+
+def test_names_can_neither_leave_their_quotes_nor_their_comment():
+    hostile = 'a"\nraise SystemExit  # '
+    layers = (Layer(hostile, "linear", "Linear", fan_in=4, fan_out=4, weight_shape=(4, 4), activation="sin"),)
+    for edit in (Reinitialise((hostile,), 1.0), AddSkip((hostile,)), ReplaceActivation((hostile,), "erf")):
+        code = patch([edit], Architecture(layers, framework="torch 2.13"))
+        model = nn.Module()
+        model.add_module(hostile, nn.Linear(4, 4))
+        exec(code, {"model": model})
+
+
+def test_long_lists_of_names_keep_to_the_page():
+    names = tuple(f"encoder.blocks.{place}.project in" for place in range(40))
+    layers = tuple(Layer(name, "linear", "Linear", fan_in=4, fan_out=4, weight_shape=(4, 4)) for name in names)
+    code = patch([Reinitialise(names, 1.0)], Architecture(layers, framework="torch"))
+    compile(code, "patch", "exec")
+    assert max(len(line) for line in code.splitlines()) <= 100
+    assert all(f'"{name}"' in code for name in names)

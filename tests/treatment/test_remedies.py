@@ -1,0 +1,335 @@
+"""What each remedy proposes, from drawn findings and runs: no framework, no training."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import isometry.treatment.remedies
+from isometry.diagnosis.finding import AS_IT_IS, PROBLEMS, Cause, Diagnosis, Evidence, Finding, Forecast, Severity
+from isometry.errors import IsometryError
+from isometry.network.architecture import Layer
+from isometry.network.edits import (
+    AddSkip,
+    ChangeOptimizer,
+    Clip,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    ScaleWeights,
+    Standardise,
+    WarmUp,
+)
+from isometry.network.signals import Signal
+from isometry.treatment.paces import fitting_factor, half_decade, threshold
+from isometry.treatment.prescription import Effect
+from isometry.treatment.remedy import Proposal, remedies, remedy
+from tests.runs import make_run
+
+FOLDER = Path(isometry.treatment.remedies.__file__).parent
+FILES = sorted(path for path in FOLDER.glob("*.py") if path.name != "__init__.py")
+NAMES = ("fc1", "fc2", "fc3", "fc4", "fc5")
+HIDDEN = NAMES[:4]
+ADAM = {"step": 0, "name": "Adam", "lr": 1e-3, "betas": [0.9, 0.999]}
+SGD = {"step": 0, "name": "SGD", "lr": 0.1, "momentum": 0.0}
+
+
+def run_of(optimizer=SGD, *, ratio=1e-3, rms=0.125, gradient=1e-3, steps=20, activation="relu", **more):
+    """Five layers of 64 units whose steps have this relative size."""
+    return make_run(
+        names=NAMES,
+        activation=activation,
+        steps=range(steps),
+        weight_rms=np.full(5, rms),
+        weight_count=4096,
+        update_rms=ratio * rms,
+        update_applied=1,
+        weight_gradient_rms=gradient,
+        weight_gradient_count=4096,
+        scalars={"loss": np.ones(200), "lr": np.full(200, optimizer["lr"])},
+        events={"optimizer": [optimizer], **more},
+    )
+
+
+def finding(problem, **facts):
+    return Finding(**({"severity": Severity.HARMS, "summary": "", "problem": problem, "code": "X1"} | facts))
+
+
+def proposed(name, found, run=None, *others):
+    """Proposals of one remedy against one finding that stands beside others."""
+    chosen = next(one for one in remedies() if one.name == name)
+    diagnosis = Diagnosis((found, *others), (), (), run or run_of())
+    return chosen(diagnosis, found)
+
+
+FORETOLD = (
+    Forecast("He", (Reinitialise(HIDDEN, 1.4),), -0.2),
+    Forecast("skips", (AddSkip(HIDDEN),), 0.5),
+    Forecast("He + ReLU", (ReplaceActivation(HIDDEN, "relu"), Reinitialise(HIDDEN, 1.4)), -0.6),
+    Forecast("norm after", (InsertNorm(HIDDEN, "layer", after=True),), 0.9),
+    Forecast("norm before", (InsertNorm(HIDDEN, "layer"),), -4.5),
+    Forecast(AS_IT_IS, (), -6.0),
+)
+
+
+# The shelf ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_remedy_has_a_page_with_sources_and_treats_known_problems():
+    for one in remedies():
+        assert "Sources:" in one.doc
+        assert one.doc.splitlines()[0].endswith((".", ",")), one.name
+        assert set(one.treats) <= set(PROBLEMS)
+    assert {one.propose.__module__.rsplit(".", 1)[1] for one in remedies()} == {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_remedy_knows_another(path):
+    imported = [node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert not [name for name in imported if name.startswith("isometry.treatment.remedies")]
+
+
+def test_gentle_ones_come_first():
+    effects = [list(Effect).index(one.effect) for one in remedies()]
+    assert effects == sorted(effects)
+
+
+def test_a_remedy_against_nothing_is_refused():
+    with pytest.raises(IsometryError, match="bad_luck"):
+        remedy("charm", treats=["bad_luck"], effect=Effect.RETUNES)
+
+
+def test_a_remedy_is_silent_about_what_it_does_not_treat():
+    always = remedy("always", treats=["loss_spike"], effect=Effect.RETUNES)(lambda _, found: [Proposal((), "")])
+    diagnosis = Diagnosis((), (), (), run_of())
+    assert always(diagnosis, finding("loss_spike"))
+    assert not always(diagnosis, finding("dead_units"))
+
+
+# The network ----------------------------------------------------------------------------------------------------------
+
+
+def test_forecasts_become_proposals_of_their_own_remedies():
+    fallen = finding("vanishing_gradient", layers=HIDDEN, forecasts=FORETOLD)
+    expected = {"critical-initialisation": -0.2, "add-skip": 0.5, "replace-activation": -0.6, "insert-norm": 0.9}
+    for name, decades in expected.items():
+        (one,) = proposed(name, fallen)
+        assert one.expected == decades
+        assert "instead of −6.0" in one.words
+
+
+def test_what_leaves_most_of_the_loss_is_not_proposed():
+    fallen = finding("vanishing_gradient", layers=HIDDEN, forecasts=FORETOLD)
+    assert all(not edit.after or one.expected == 0.9 for one in proposed("insert-norm", fallen) for edit in one.edits)
+    assert len(proposed("insert-norm", fallen)) == 1
+
+
+def test_a_network_that_was_level_at_first_is_left_alone():
+    level = (Forecast("He", (Reinitialise(HIDDEN, 1.4),), 0.0), Forecast(AS_IT_IS, (), -0.3))
+    told = finding("exploding_gradient", layers=HIDDEN, forecasts=level)
+    later = finding("exploding_gradient", layers=HIDDEN, evidence=(Evidence("growth, first steps", 0.3, 1.8),))
+    for found in (told, later):
+        assert not proposed("critical-initialisation", found)
+        assert not proposed("insert-norm", found)
+
+
+def test_a_draw_that_is_to_blame_is_made_good_in_the_output_layer_too():
+    weights = finding("poor_initialization", layers=NAMES[1:])
+    growing = (Forecast("He", (Reinitialise(HIDDEN, 1.4),), 0.7), Forecast(AS_IT_IS, (), 6.0))
+    explodes = finding("exploding_gradient", layers=HIDDEN, forecasts=growing)
+    (one,) = proposed("critical-initialisation", weights, run_of(rms=1.25), explodes)
+    assert one.edits == (Reinitialise(HIDDEN, 1.4), Reinitialise(("fc5",), 1.0))
+    assert one.expected == pytest.approx(0.7 - 1.0)  # σ_w of the output was 1.25 · √64 = 10
+
+
+def test_without_forecasts_the_gain_of_theory_is_taken():
+    dead = finding("dead_units", layers=HIDDEN, causes=(Cause("dead from the start", None, ""),))
+    (one,) = proposed("critical-initialisation", dead)
+    assert one.edits == (Reinitialise(HIDDEN, pytest.approx(2**0.5)),)
+    assert one.expected is None
+
+
+def test_layers_without_an_activation_keep_signals_at_one():
+    shallow = finding("vanishing_gradient", layers=HIDDEN)
+    (one,) = proposed("critical-initialisation", shallow, run_of(activation=None))
+    assert one.edits == (Reinitialise(HIDDEN, 1.0),)
+    told = finding("vanishing_gradient", layers=HIDDEN, forecasts=(Forecast(AS_IT_IS, (), -30.0),))
+    assert proposed("critical-initialisation", told, run_of(activation=None)) == (one,)
+
+
+def test_units_that_died_in_training_get_no_new_weights_but_another_activation():
+    dead = finding("dead_units", layers=HIDDEN, causes=(Cause("died in training", None, ""),))
+    assert not proposed("critical-initialisation", dead)
+    (one,) = proposed("replace-activation", dead)
+    assert one.edits == (ReplaceActivation(HIDDEN, "elu"),)
+
+
+def test_equal_units_are_not_told_apart_by_a_norm():
+    equal = finding("poor_initialization", layers=HIDDEN, causes=(Cause("symmetry", None, ""),))
+    assert proposed("critical-initialisation", equal)
+    assert not proposed("insert-norm", equal)
+
+
+def recurrent(kind):
+    layers = [Layer("core", "recurrent", kind, fan_in=4, fan_out=8, weight_shape=(8, 4), recurrent=True)]
+    return make_run(layers=layers, delta_rms=[1.0], events={"through_time": [{"step": 0, "layer": "core", "rms": []}]})
+
+
+def test_plain_recurrence_becomes_orthogonal_and_gates_are_left_alone():
+    lost = finding("vanishing_gradient", layers=("core",), causes=(Cause("recurrence", -9.0, ""),))
+    (one,) = proposed("orthogonal-recurrence", lost, recurrent("RNN"))
+    assert one.edits == (Reinitialise(("core",), 1.0, orthogonal=True),)
+    assert not proposed("orthogonal-recurrence", lost, recurrent("LSTM"))
+    assert not proposed("critical-initialisation", lost, recurrent("RNN"))
+
+
+def test_lighter_branches_are_as_foretold():
+    scaled = (Forecast("lighter", (ScaleWeights(("fc2",), 0.5),), 0.2), Forecast(AS_IT_IS, (), 5.0))
+    (one,) = proposed("lighter-branches", finding("exploding_gradient", forecasts=scaled))
+    assert (one.edits[0].factor, one.expected) == (0.5, 0.2)
+
+
+# The training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [(2e-5, 1000.0), (0.02, 1.0), (2.0, 0.01)])
+def test_the_factor_brings_steps_to_a_fiftieth_of_the_weights(ratio, factor):
+    assert fitting_factor(run_of(ratio=ratio)) == pytest.approx(factor)
+
+
+def test_momentum_is_taken_as_built_up():
+    assert fitting_factor(run_of(SGD | {"momentum": 0.9}, ratio=2e-3)) == pytest.approx(1.0)
+
+
+def test_the_rate_of_an_adaptive_optimiser_is_judged_by_ordinary_weights():
+    # 0.02 / √64 is 0.0025, whatever the weights were drawn like; the nearest half decade is 0.003.
+    for rms in (0.125, 12.5):
+        assert fitting_factor(run_of(ADAM | {"lr": 3.0}, rms=rms)) == pytest.approx(1e-3)
+
+
+def test_half_decades():
+    assert [half_decade(value) for value in (0.9, 2.0, 2.9, 44.0, 0.0004)] == [1.0, 3.0, 3.0, 30.0, 0.0003]
+
+
+def test_rates_are_raised_and_lowered_with_a_second_try():
+    slow, fast = finding("learning_rate_too_low"), finding("learning_rate_too_high")
+    raised = proposed("raise-rate", slow, run_of(ratio=2e-6))
+    assert [one.edits for one in raised] == [(ScaleRate(1e4),), (ScaleRate(1e3),)]
+    assert "to 1000" in raised[0].words
+    lowered = proposed("lower-rate", fast, run_of(ratio=2.0))
+    assert [one.edits for one in lowered] == [(ScaleRate(0.01),), (ScaleRate(0.001),)]
+
+
+def test_a_rate_that_was_called_wrong_is_changed_by_three_at_least():
+    assert proposed("lower-rate", finding("learning_rate_too_high"), run_of(ratio=0.02))[0].edits == (ScaleRate(0.3),)
+    assert proposed("raise-rate", finding("learning_rate_too_low"), run_of(ratio=0.02))[0].edits == (ScaleRate(3.0),)
+
+
+def test_gradients_of_another_cause_say_nothing_of_the_rate():
+    follows = ("W101",)
+    assert not proposed("raise-rate", finding("learning_rate_too_low", follows=follows), run_of(ratio=1e-7))
+    assert proposed("raise-rate", finding("learning_rate_too_low", follows=follows), run_of(ADAM | {"lr": 1e-6}))
+    assert not proposed("lower-rate", finding("learning_rate_too_high", follows=follows), run_of(ratio=1e5))
+
+
+def test_a_loss_that_stays_has_its_rate_judged_by_the_steps_alone():
+    flat = finding("loss_not_decreasing", causes=(Cause("guessing", None, ""),))
+    assert proposed("raise-rate", flat, run_of(ratio=2e-5))[0].edits == (ScaleRate(1e3),)
+    assert proposed("lower-rate", flat, run_of(ratio=2.0))[0].edits == (ScaleRate(0.01),)
+    assert not proposed("raise-rate", flat, run_of(ratio=0.02))
+    for other in (finding("loss_not_decreasing", follows=("G101",)), finding("loss_not_decreasing", causes=(SIGN,))):
+        assert not [one for name in ("raise-rate", "lower-rate") for one in proposed(name, other, run_of(ratio=2.0))]
+        assert not proposed("change-optimizer", other)
+
+
+SIGN = Cause("sign", None, "")
+
+
+def test_clipping_is_at_the_norm_before_the_trouble():
+    gradient = np.full((20, 5), 1e-3)
+    gradient[10:] = 10.0
+    run = run_of(ADAM, gradient=gradient)
+    ordinary = 1e-3 * (5 * 4096) ** 0.5
+    (one,) = proposed("clip", finding("loss_spike", first_step=10), run)
+    assert isinstance(one.edits[0], Clip)
+    assert one.edits[0].threshold == pytest.approx(ordinary, rel=0.04)  # two digits
+
+
+def test_clipping_is_where_steps_fit_if_gradients_were_large_from_the_start():
+    run = run_of(SGD, gradient=1e6)
+    length = 0.125 * (5 * 4096) ** 0.5
+    assert threshold(run, 0) == pytest.approx(0.02 * length / 0.1, rel=0.04)
+
+
+def test_gradients_that_were_not_recorded_or_not_finite_give_no_threshold():
+    assert threshold(make_run(names=NAMES, delta_rms=1.0), None) is None
+    assert threshold(run_of(ADAM, gradient=np.nan), None) is None
+
+
+def test_adam_is_not_clipped_against_a_rate_that_is_too_high():
+    assert proposed("clip", finding("learning_rate_too_high"), run_of(SGD))
+    assert not proposed("clip", finding("learning_rate_too_high"), run_of(ADAM))
+
+
+def test_only_an_overflow_is_clipped_away():
+    assert proposed("clip", finding("non_finite", causes=(Cause("overflow", None, ""),)))
+    assert not proposed("clip", finding("non_finite", causes=(Cause("invalid operation", None, ""),)))
+
+
+def test_a_warm_up_takes_a_tenth_of_the_training_at_most():
+    (one,) = proposed("warm-up", finding("loss_spike", first_step=4), run_of(ADAM))
+    assert one.edits == (WarmUp(20),)
+    assert not proposed("warm-up", finding("loss_spike", first_step=150), run_of(ADAM))
+
+
+def test_plain_descent_becomes_adam_at_a_rate_that_suits_the_weights():
+    (one,) = proposed("change-optimizer", finding("learning_rate_too_low"), run_of(SGD))
+    assert one.edits == (ChangeOptimizer("adam", 0.003),)
+    assert not proposed("change-optimizer", finding("learning_rate_too_low"), run_of(ADAM))
+
+
+def test_adam_becomes_plain_descent_only_where_nothing_else_was_found():
+    flat = finding("loss_not_decreasing")
+    (one,) = proposed("change-optimizer", flat, run_of(ADAM, gradient=1e-2))
+    assert one.edits == (ChangeOptimizer("sgd", 0.03),)  # 0.02 · 0.1 · 0.125 / 0.01, to the nearest half decade
+
+
+def test_what_explodes_along_depth_keeps_doing_so_under_adam_and_says_so():
+    explodes = finding("exploding_gradient", forecasts=(Forecast(AS_IT_IS, (), 6.0),))
+    for name in ("clip", "change-optimizer"):
+        assert proposed(name, explodes)[0].expected == 6.0
+
+
+INPUTS = Evidence("rms of the input", 140.0, 30.0, reads=((Signal.INPUT, "rms"),))
+
+
+def test_inputs_are_standardised_and_targets_are_not():
+    loud = finding("unscaled_input", layers=("fc1",), evidence=(INPUTS,))
+    assert proposed("standardise-inputs", loud)[0].edits == (Standardise(),)
+    assert proposed("insert-norm", loud)[0].edits == (InsertNorm(("fc1",), "batch"),)
+    targets = finding("unscaled_input", layers=("fc5",), evidence=(Evidence("rms of the targets", 1e3, 30.0),))
+    assert not proposed("standardise-inputs", targets)
+    assert not proposed("insert-norm", targets)
+    assert proposed("change-optimizer", targets)[0].edits == (ChangeOptimizer("adam", 0.03),)
+    assert proposed("raise-rate", targets, run_of(ADAM))[0].edits == (ScaleRate(30.0),)
+
+
+def test_every_proposal_is_a_sentence():
+    found = [
+        finding(
+            problem,
+            layers=HIDDEN,
+            forecasts=FORETOLD if problem in ("vanishing_gradient", "exploding_gradient") else (),
+            evidence=(INPUTS,) if problem == "unscaled_input" else (),
+            first_step=0,
+        )
+        for problem in PROBLEMS
+    ]
+    for one in found:
+        for chosen in remedies():
+            for proposal in chosen(Diagnosis((one,), (), (), run_of()), one):
+                assert proposal.edits
+                assert proposal.words[0].isupper()
+                assert proposal.words.endswith(".")
