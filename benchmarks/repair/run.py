@@ -166,11 +166,13 @@ def _page(rows: Sequence[Row], seeds: int) -> str:
         "| case | before | after | verdict | remedy | trainings a seed | random | always |",
         "|---|" + "---|" * 7,
     ]
-    lines += [
-        f"| {row.case.name} | {row.before:.2f} | {row.after:.2f} | {row.verdict} | {row.remedy} | {row.trainings:.1f} | "
-        f"{'yes' if row.random else ''} | {'yes' if row.always else ''} |"
-        for row in rows
-    ]
+    for row in rows:
+        random, always = ("yes" if reached else "" for reached in (row.random, row.always))
+        cells = (
+            *(row.case.name, f"{row.before:.2f}", f"{row.after:.2f}", row.verdict, row.remedy),
+            *(f"{row.trainings:.1f}", random, always),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
