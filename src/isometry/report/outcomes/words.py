@@ -67,10 +67,12 @@ def sentences(outcome: Outcome) -> list[str]:
     best = best_arm(outcome)
     if best is None or best.prescription is None or outcome.contrast is None:
         said = [outcome.words]
+    elif not (math.isfinite(outcome.trials[0].score) and math.isfinite(best.score)):
+        said = [outcome.words, best.prescription.words]
     else:
         change = f"{_signed(outcome.contrast.mean)}{_sure(outcome.contrast)}"
         said = [f"The score goes from {number(outcome.trials[0].score)} to {number(best.score)}: {change}"]
-        said += [] if outcome.verdict == "helped" and math.isfinite(outcome.contrast.mean) else [outcome.words]
+        said += [] if outcome.verdict == "helped" else [outcome.words]
         said.append(best.prescription.words)
     return [_sentence(words) for words in (*said, *outcome.notes)]
 
@@ -146,7 +148,7 @@ def _sentence(words: str) -> str:
 
 def number(value: float) -> str:
     """A score or a loss, to three digits."""
-    return f"{value:.{DIGITS}g}".replace("-", "−") if math.isfinite(value) else "none"
+    return f"{value:.{DIGITS}g}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
 def _signed(value: float) -> str:
