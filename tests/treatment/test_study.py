@@ -27,9 +27,10 @@ from isometry.network.edits import Clip, Edit, Reinitialise, ScaleRate, WarmUp
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Course
 from isometry.treatment.engines import Engine, Pool, Serial
+from isometry.treatment.likeness import likeness
 from isometry.treatment.outcome import Outcome
 from isometry.treatment.prescription import Effect, Prescription
-from isometry.treatment.study import likeness, treat
+from isometry.treatment.study import treat
 
 Scores = dict[tuple[Edit, ...], tuple[float, ...]]
 UNTREATED: tuple[Edit, ...] = ()

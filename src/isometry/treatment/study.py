@@ -1,46 +1,29 @@
 """Tries treatments on one experiment, most promising first, and says whether any of them helped.
 
 Every course that has ended is kept in the study's folder before anything else happens. So an interrupted study goes on
-where it was, as long as the experiment is the same; ``_Likeness`` is what tells one experiment from another.
+where it was, as long as the experiment is the same; ``likeness`` is what tells one experiment from another.
 """
 
-import enum
-import functools
-import inspect
-import json
-import os
-import re
-import sysconfig
-import types
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields, is_dataclass
-from hashlib import blake2b
-from importlib.metadata import version
 from math import isfinite, nan
-from pathlib import Path, PurePath
-from time import monotonic
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError, NotRecorded
-from isometry.history.record import plain, restored
-from isometry.history.recorder import fresh_folder
 from isometry.history.run import Run
 from isometry.history.store import open_run
-from isometry.network.edits import Edit, edit_facts
 from isometry.network.trial import Course, Trainer
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
+from isometry.treatment.courses import UNTREATED, Kept, Task, Training
 from isometry.treatment.engines import Engine
-from isometry.treatment.outcome import Arm, Outcome, course_facts
+from isometry.treatment.likeness import likeness
+from isometry.treatment.outcome import Arm, Outcome
 from isometry.treatment.prescription import Prescription
 
 __all__ = ["treat"]
-
-COURSE_SCHEMA = "isometry/course/1"
-UNTREATED = "untreated"
 
 
 def treat(
@@ -112,7 +95,7 @@ class _Study:
         self.engine = engine
         self.say = say
         self.untouched = trainer.treated(())
-        self.kept = _Kept(Path(folder).resolve(), likeness(self.untouched))  # user's code may change directory
+        self.kept = Kept(Path(folder).resolve(), likeness(self.untouched))  # user's code may change directory
         others = self.kept.of_others()
         if others:
             say(f"{folder}: {others} courses are of another experiment, by code or data, and are left aside.")
@@ -166,10 +149,10 @@ class _Study:
                 self.say(trouble)
             if course is not None:
                 done[seed] = course
-        tasks = [_Task(tuple(edits), seed, name) for seed in seeds if seed not in done]
+        tasks = [Task(tuple(edits), seed, name) for seed in seeds if seed not in done]
         if done:
             self.say(f"{name}: {len(done)} of {len(seeds)} trainings were made before.")
-        with closing(self.engine.map(_Training(self.trainer, self.kept), tasks)) as results:
+        with closing(self.engine.map(Training(self.trainer, self.kept), tasks)) as results:
             for place, course in results:
                 done[tasks[place].seed] = course
                 how = course.fault or f"score {number(course.score)}"
@@ -308,271 +291,3 @@ def _notes(untreated: Arm, seeds: tuple[int, ...], left: int) -> list[str]:
     if left:
         notes.append(f"{left} more treatments were not tried.")
     return notes
-
-
-# Courses that are kept ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    edits: tuple[Edit, ...]
-    seed: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The courses in a study's folder: one JSON file each, and the folders of their runs."""
-
-    folder: Path
-    likeness: str
-
-    def path(self, edits: Sequence[Edit], seed: int) -> Path:
-        return self.folder / "courses" / f"{self.likeness}-{_digest(edits)}-seed-{seed}.json"
-
-    def of_others(self) -> int:
-        """How many courses of other experiments are here as well."""
-        files = (self.folder / "courses").glob("*.json")
-        return sum(not path.name.startswith(f"{self.likeness}-") for path in files)
-
-    def course(self, edits: Sequence[Edit], seed: int) -> tuple[Course | None, str]:
-        """What is kept of one training, if anything; and why it cannot be used, if it cannot."""
-        path = self.path(edits, seed)
-        try:
-            facts = restored(json.loads(path.read_bytes()))
-            return self._course(facts, _facts(edits), seed), ""
-        except FileNotFoundError:
-            return None, ""
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
-            return None, f"{path.name}: no course that can be used ({fault}), so it is trained again."
-
-    def _course(self, facts: Any, edits: list[Any], seed: int) -> Course:
-        if (facts["schema"], facts["likeness"], facts["edits"], facts["seed"]) != (
-            COURSE_SCHEMA,
-            self.likeness,
-            edits,
-            seed,
-        ):
-            raise ValueError("it is of another training")
-        losses = np.array([float(loss) for loss in facts["losses"]], dtype=np.float64)
-        run = self.folder / facts["run"] if facts["run"] is not None else None
-        if run is not None and not run.is_dir():
-            raise ValueError(f"its run {facts['run']} is gone")
-        return Course(seed, losses, float(facts["score"]), run, float(facts["seconds"]), str(facts["fault"]))
-
-    def _beside(self, run: Path | None) -> str | None:
-        """Where a run is, seen from the study's folder, so that both may be moved; in full where it is elsewhere."""
-        if run is None:
-            return None
-        run = run.resolve()
-        return (run.relative_to(self.folder) if run.is_relative_to(self.folder) else run).as_posix()
-
-    def keep(self, edits: Sequence[Edit], course: Course) -> None:
-        """Write it down whole or not at all."""
-        path = self.path(edits, course.seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        document = {"schema": COURSE_SCHEMA, "likeness": self.likeness, "edits": _facts(edits)}
-        document |= course_facts(course) | {"run": self._beside(course.run)}
-        draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-        with draft.open("w", encoding="ascii") as stream:
-            stream.write(json.dumps(plain(document), allow_nan=False))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """Trains once and keeps the course, in whichever process."""
-
-    trainer: Trainer
-    kept: _Kept
-
-    def __call__(self, task: _Task) -> Course:
-        began = monotonic()
-        name = f"{_slug(task.name)}-{_digest(task.edits)[:6]}" if task.edits else UNTREATED
-        run = fresh_folder(self.kept.folder / "runs" / f"{name}-seed-{task.seed}")
-        try:
-            course = self.trainer.train(task.edits, seed=task.seed, run=run)
-        except IsometryError as fault:  # the change fits nowhere, or leaves a model that cannot be followed
-            if not task.edits:
-                raise
-            words = " ".join(str(fault).split())
-            course = Course(
-                task.seed, np.empty(0), nan, seconds=monotonic() - began, fault=f"{type(fault).__name__}: {words}"
-            )
-        if course.run is not None and not course.run.is_dir():
-            course = Course(task.seed, course.losses, course.score, None, course.seconds, course.fault)
-        self.kept.keep(task.edits, course)
-        return course
-
-
-def _facts(edits: Sequence[Edit]) -> list[Any]:
-    """As JSON gives them back."""
-    facts: list[Any] = restored(json.loads(json.dumps(plain([edit_facts(edit) for edit in edits]), sort_keys=True)))
-    return facts
-
-
-def _digest(edits: Sequence[Edit]) -> str:
-    return blake2b(json.dumps(plain(_facts(edits)), sort_keys=True).encode(), digest_size=6).hexdigest()
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
-
-
-# One experiment and another -------------------------------------------------------------------------------------------
-
-
-def likeness(experiment: Any) -> str:
-    """A short text that stays the same while an experiment trains the same way, as far as its objects show.
-
-    It is made of the code of its functions and classes and of whatever these mention, their closures and defaults, of
-    numbers, texts and arrays among the data, and of the version of isometry. Other packages count by name. Not seen:
-    files that are read while training, and data that do not show their numbers.
-    """
-    seen = _Likeness()
-    seen.add(version("isometry"))
-    seen.add(experiment)
-    return seen.hexdigest()
-
-
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, PurePath, enum.Enum, np.generic, range, slice)
-_LIBRARIES = (
-    *{
-        str(Path(sysconfig.get_path(name)).resolve()) + os.sep
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-    },
-    str(Path(__file__).resolve().parents[1]) + os.sep,
-    "<frozen",
-)
-LARGEST_WALK = 100_000
-"""So many objects are looked at; what is more than that is kept in arrays, of which each is one."""
-DEEPEST_WALK = 100
-"""So far one inside the other; each takes up to five frames of Python's stack."""
-
-
-class _Likeness:
-    """Walks through an experiment and takes in what it finds, in an order that is always the same."""
-
-    def __init__(self) -> None:
-        self._digest = blake2b(digest_size=5)
-        self._seen: dict[int, Any] = {}
-        self._depth = 0
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
-
-    def add(self, value: Any) -> None:
-        if isinstance(value, _PLAIN):
-            self._take(type(value).__qualname__, repr(value))
-        elif id(value) in self._seen or len(self._seen) > LARGEST_WALK or self._depth > DEEPEST_WALK:
-            self._take("no further")
-        else:
-            self._seen[id(value)] = value  # held, so that no other object gets its id meanwhile
-            self._depth += 1
-            self._enter(value)
-            self._depth -= 1
-
-    def _take(self, *words: str) -> None:
-        for word in words:
-            self._digest.update(word.encode("utf-8", "backslashreplace") + b"\0")
-
-    def _enter(self, value: Any) -> None:
-        self._take(type(value).__qualname__)
-        if isinstance(value, types.CodeType):
-            self._take(value.co_code.hex(), *value.co_names)
-            self._add_all(value.co_consts)
-        elif isinstance(value, types.FunctionType):
-            self._enter_function(value)
-        elif isinstance(value, types.MethodType):
-            self._add_all((value.__func__, value.__self__))
-        elif isinstance(value, functools.partial):
-            self._add_all((value.func, value.args, value.keywords))
-        elif isinstance(value, type):
-            self._enter_class(value)
-        elif isinstance(value, Mapping):
-            self._add_all(part for pair in value.items() for part in pair)
-        elif isinstance(value, list | tuple):
-            self._add_all(value)
-        elif isinstance(value, set | frozenset):
-            self._take(*sorted(map(repr, value)))
-        elif hasattr(value, "shape") and hasattr(value, "dtype"):
-            self._enter_array(value)
-        elif isinstance(value, types.ModuleType) or (callable(value) and not hasattr(value, "__dict__")):
-            self._take(getattr(value, "__qualname__", getattr(value, "__name__", "")))
-        else:
-            self._enter_object(value)
-
-    def _add_all(self, values: Any) -> None:
-        for value in values:
-            self.add(value)
-
-    def _enter_function(self, function: types.FunctionType) -> None:
-        self._take(function.__qualname__)
-        self._add_all((function.__defaults__, function.__kwdefaults__))
-        for cell in function.__closure__ or ():
-            try:
-                self.add(cell.cell_contents)
-            except ValueError:  # a name that nothing was assigned to yet
-                self._take("empty")
-        if not _of_a_library(function.__code__.co_filename):
-            self.add(function.__code__)
-            self._add_mentioned(function.__code__, function.__globals__)
-
-    def _add_mentioned(self, code: types.CodeType, known: Mapping[str, Any]) -> None:
-        """What a function's names stand for: numbers and texts at the top of its module, functions and classes."""
-        for name in code.co_names:
-            if name in known:
-                self._add_named(known[name], code.co_names)
-        for inner in code.co_consts:
-            if isinstance(inner, types.CodeType):
-                self._add_mentioned(inner, known)
-
-    def _add_named(self, value: Any, names: Sequence[str]) -> None:
-        if isinstance(value, types.ModuleType):
-            if not _of_a_library(getattr(value, "__file__", None) or "<frozen"):
-                for name in names:
-                    self._add_named(vars(value).get(name), ())
-        elif isinstance(value, (*_PLAIN, types.FunctionType, type, tuple)) or hasattr(value, "dtype"):
-            self.add(value)
-
-    def _enter_class(self, kind: type) -> None:
-        self._take(kind.__qualname__)
-        if kind.__module__ == "builtins" or _of_a_library(_file_of(kind)):
-            return
-        self._add_all(kind.__bases__)
-        for name, value in vars(kind).items():
-            inner = getattr(value, "__func__", getattr(value, "fget", value))
-            if isinstance(inner, types.FunctionType) or (isinstance(inner, _PLAIN) and not name.startswith("__")):
-                self._take(name)
-                self.add(inner)
-
-    def _enter_array(self, array: Any) -> None:
-        self._take(str(tuple(array.shape)), str(array.dtype))
-        try:
-            values = np.ascontiguousarray(array)
-        except (TypeError, ValueError, RuntimeError):
-            return  # on another device, or in a format that NumPy lacks: its shape has to do
-        if values.dtype.hasobject:
-            self._add_all(values.ravel().tolist())
-        else:
-            self._digest.update(values.data.cast("B") if values.size else b"")
-
-    def _enter_object(self, value: Any) -> None:
-        self.add(type(value))
-        names = [field.name for field in fields(value)] if is_dataclass(value) else [*getattr(value, "__dict__", ())]
-        for name in names:
-            self._take(name)
-            self.add(getattr(value, name, None))
-
-
-def _file_of(kind: type) -> str:
-    try:
-        return inspect.getfile(kind)
-    except (TypeError, OSError):  # made in a notebook or at a prompt
-        return ""
-
-
-def _of_a_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or str(Path(file).resolve()).startswith(_LIBRARIES)
