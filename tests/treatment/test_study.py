@@ -161,25 +161,34 @@ def test_breakdown_counts_as_worst(made: Made) -> None:
 
 
 def test_treatment_that_helps_is_prescribed(made: Made) -> None:
-    trial = made({UNTREATED: STUCK, GENTLE: GOOD}, healthy=((GENTLE, 0), (GENTLE, 1)))
-    outcome = trial.treat(GENTLE, WARM)
+    scores = {UNTREATED: STUCK, GENTLE: GOOD, WARM: (0.5, 0.5, 0.5), CLIP: (0.6, 0.6, 0.6)}
+    trial = made(scores, healthy=((GENTLE, 0), (GENTLE, 1)))
+    outcome = trial.treat(GENTLE, WARM, CLIP, REDRAW)
     assert outcome.verdict == "helped"
     assert outcome.prescription == plan(GENTLE)
     assert outcome.patch == plan(GENTLE).patch
     assert outcome.contrast is not None
     assert outcome.contrast.mean == pytest.approx(0.8)
     assert outcome.contrast.low > 0
-    assert [arm.prescription for arm in outcome.trials] == [None, plan(GENTLE)]
+    assert [arm.prescription for arm in outcome.trials] == [None, plan(GENTLE), plan(WARM), plan(CLIP)]
+    assert all(len(arm.courses) == 1 and arm.stopped for arm in outcome.trials[2:])
     assert outcome.after is not None
     assert outcome.after.healthy
     assert outcome.experiment.optimizer.args == (list(GENTLE),)
-    assert "1 more treatments were not tried." in outcome.notes
-    assert len(trial.trainer.trained) == 6
+    assert "1 more treatment was not tried." in outcome.notes
+    assert len(trial.trainer.trained) == 8
+
+
+def test_a_second_cure_that_is_ahead_is_trained_in_full_and_may_be_the_better_one(made: Made) -> None:
+    scores = {UNTREATED: STUCK, GENTLE: (0.5, 0.52, 0.51), WARM: GOOD}
+    outcome = made(scores, healthy=((GENTLE, 0), (GENTLE, 1), (GENTLE, 2))).treat(GENTLE, WARM)
+    assert outcome.prescription == plan(WARM)
+    assert [len(arm.courses) for arm in outcome.trials] == [3, 3, 3]
 
 
 def test_trying_goes_on_where_the_treated_run_is_not_healthy(made: Made) -> None:
     scores = {UNTREATED: STUCK, GENTLE: (0.5, 0.52, 0.51), WARM: GOOD}
-    outcome = made(scores, healthy=((WARM, 0), (WARM, 1), (WARM, 2))).treat(GENTLE, WARM, CLIP)
+    outcome = made(scores, healthy=((WARM, 0), (WARM, 1), (WARM, 2))).treat(GENTLE, WARM)
     assert [arm.prescription for arm in outcome.trials[1:]] == [plan(GENTLE), plan(WARM)]
     assert outcome.prescription == plan(WARM)
 

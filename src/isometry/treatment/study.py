@@ -25,6 +25,9 @@ from isometry.treatment.prescription import Prescription
 
 __all__ = ["treat"]
 
+SECOND_LOOKS = 2
+"""Treatments that are still tried from one seed after one has cured: the first cure is seldom the best one."""
+
 
 def treat(
     trainer: Trainer,
@@ -40,9 +43,9 @@ def treat(
     """Train without a change, find out what is wrong, and try what is prescribed against it.
 
     Each treatment is trained from the first seed, and from the others unless that one broke down or came out far
-    behind. Trying ends with the first treatment that has helped and whose run is healthy, or when nothing is left to
-    try, or nothing to train with: at most ``(1 + most) · seeds`` trainings are made. Of those that helped, the one with
-    the best mean score is prescribed.
+    behind. Once one has helped and its run is healthy, two more are tried from the first seed, and from the others
+    where they are ahead. Trying ends as well when nothing is left to try, or nothing to train with: at most
+    ``(1 + most) · seeds`` trainings are made. Of those that helped, the one with the best mean score is prescribed.
 
     Several treatments are several chances to be lucky. So the k-th that is compared needs an interval of confidence
     1 − 0.05 / k: of studies in which none of five makes a difference, and differences follow a normal law, at most one
@@ -113,27 +116,29 @@ class _Study:
         plans = tuple(prescribe(before))
         tried: list[Arm] = []
         found: dict[int, Diagnosis | None] = {}
+        cured, looks = False, 0
         for plan in plans:
-            if sum(len(arm.courses) for arm in tried) > (most - 1) * len(self.seeds):
+            if looks == SECOND_LOOKS or sum(len(arm.courses) for arm in tried) > (most - 1) * len(self.seeds):
                 break
-            arm = self.tried(plan, untreated, place=1 + sum(not earlier.stopped for earlier in tried))
+            looks += cured
+            place = 1 + sum(not earlier.stopped for earlier in tried)
+            arm = self.tried(plan, untreated, place=place, rival=_best(tried) if cured else None)
             tried.append(arm)
             self.say(f"{plan.remedy}: {_words(arm)}.")
             if _helped(arm):
                 after = found[len(tried) - 1] = self.diagnosis(arm)
-                if after is not None and after.healthy:
-                    break
+                cured = cured or (after is not None and after.healthy)
         return self.concluded(untreated, before, tried, found, left=len(plans) - len(tried))
 
     # Trainings --------------------------------------------------------------------------------------------------------
 
-    def tried(self, plan: Prescription, untreated: Arm, *, place: int) -> Arm:
-        """One treated arm; ``place``: how many will have been compared in full once it is."""
+    def tried(self, plan: Prescription, untreated: Arm, *, place: int, rival: Arm | None = None) -> Arm:
+        """One treated arm; ``place``: how many will have been compared in full once it is; ``rival``: one to beat."""
         courses = self.trained(plan, self.seeds[:1])
         if courses[0].fault:
             return Arm(plan, courses, stopped=f"could not be trained: {courses[0].fault}")
         confidence = 1 - (1 - CONFIDENCE.value) / place
-        reason = far_behind(courses[0], untreated.courses)
+        reason = far_behind(courses[0], untreated.courses) or _behind_a_rival(courses[0], rival)
         if not reason:
             courses += self.trained(plan, self.seeds[1:])
         stopped = f"stopped after the first seed: {reason}" if reason else ""
@@ -244,6 +249,14 @@ class _Study:
         )
 
 
+def _behind_a_rival(course: Course, rival: Arm | None) -> str:
+    """Why an arm is not worth training in full beside one that cures; empty where it may be."""
+    if rival is None or rival.prescription is None or course.score > rival.courses[0].score:
+        return ""
+    ahead = f"{number(rival.courses[0].score)} with {rival.prescription.remedy}"
+    return f"its score is {number(course.score)}, and {ahead}"
+
+
 def _helped(arm: Arm) -> bool:
     return not arm.stopped and arm.contrast is not None and arm.contrast.verdict == "helped"
 
@@ -289,5 +302,5 @@ def _notes(untreated: Arm, seeds: tuple[int, ...], left: int) -> list[str]:
     if len(seeds) == 2:
         notes.append("Two seeds tell little of the scatter. Take three or more.")
     if left:
-        notes.append(f"{left} more treatments were not tried.")
+        notes.append(f"{left} more treatment{' was' if left == 1 else 's were'} not tried.")
     return notes
