@@ -190,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-seeds", type=int, help="as many as --seeds unless given")
+    parser.add_argument("--ladder-seeds", type=int, help="as many as --seeds unless given")
     parser.add_argument("--only", default="", help="only cases with this word in their names")
     parser.add_argument("--skip-held-out", action="store_true")
     parser.add_argument("--skip-ladders", action="store_true")
@@ -219,7 +220,7 @@ def main() -> None:
         sections["Held out"] = table(held)
         sections["Held out: worst finding"] = confusion(held)
     if not options.skip_ladders:
-        sections["Ladders"] = ladders(range(options.seeds), say, file("ladders"))
+        sections["Ladders"] = ladders(range(options.ladder_seeds or options.seeds), say, file("ladders"))
     text = page(sections, options.seeds, held_out_seeds)
     print(text)
     if options.write:
