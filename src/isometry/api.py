@@ -190,7 +190,11 @@ def fix(
         )
     if seeds < 1 or most < 1:
         raise IsometryError(f"seeds={seeds}, most={most}: whole numbers from 1 upwards are needed.")
+    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+        raise IsometryError(f"{folder} is a file; a folder is needed to keep the runs in. Name another one.")
     tell = say or (lambda words: None)
+    if seeds == 1:
+        tell("With one seed only a breakdown can be told from luck: whatever else comes out is no proof.")
     engines: dict[str, Callable[[], Engine]] = {"local": lambda: Pool(say=tell), "serial": Serial}
     if engine not in engines:
         raise IsometryError(f"engine={engine!r}: one of {', '.join(engines)} is needed.")

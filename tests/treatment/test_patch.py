@@ -35,12 +35,15 @@ def dense(phi=nn.Sigmoid):
 
 
 class Named(nn.Module):
-    def __init__(self):
+    """Its second activation is a module behind its layer, or a function."""
+
+    def __init__(self, other):
         super().__init__()
-        self.first, self.act, self.second, self.head = nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 1)
+        self.first, self.act, self.second, self.other = nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), other
+        self.head = nn.Linear(8, 1)
 
     def forward(self, x):
-        return self.head(torch.tanh(self.second(self.act(self.first(x)))))
+        return self.head(self.other(self.second(self.act(self.first(x)))))
 
 
 def architecture_of(model, batch=BATCH):
@@ -106,14 +109,34 @@ def test_activations_behind_a_norm_and_in_attributes_are_found():
     model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1))
     patched([ReplaceActivation(("0",), "elu")], model)
     assert isinstance(model[2], nn.ELU)
-    named = Named()
+    named = Named(nn.Tanh())
     patched([ReplaceActivation(("first",), "elu")], named)
     assert isinstance(named.act, nn.ELU)
+    assert isinstance(named.other, nn.Tanh)
+
+
+class Shared(nn.Module):
+    """x + f(x) with one activation for the branch and for the sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.relu, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.head(self.relu(x + self.second(self.relu(self.first(x)))))
+
+
+@pytest.mark.parametrize("edit", [InsertNorm(("first",), "layer", after=True), ReplaceActivation(("first",), "elu")])
+def test_an_activation_that_serves_more_than_one_layer_is_left(edit):
+    model = Shared()
+    with pytest.raises(LookupError, match="No module for each activation"):
+        patched([edit], model)
+    assert isinstance(model.relu, nn.ReLU)
 
 
 def test_an_activation_that_is_called_as_a_function_is_told_and_left():
-    model = Named()
-    with pytest.raises(LookupError, match="second: no module applies its activation"):
+    model = Named(torch.tanh)
+    with pytest.raises(LookupError, match="No module for each activation"):
         patched([ReplaceActivation(("second",), "relu")], model)
     assert "write the other one there" in patch([ReplaceActivation(("second",), "relu")], architecture_of(model))
 
@@ -152,9 +175,11 @@ def test_rates_are_scaled_and_optimisers_made():
     optimizer = torch.optim.SGD(model.parameters(), lr=2.0)
     patched([ScaleRate(0.003)], model, optimizer=optimizer)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.006)
-    made = patched([ChangeOptimizer("adam", 0.003)], model)["optimizer"]
+    made = patched([ChangeOptimizer("adam", 0.003)], model, optimizer=optimizer)["optimizer"]
     assert (type(made), made.param_groups[0]["lr"]) == (torch.optim.Adam, 0.003)
-    made = patched([ChangeOptimizer("sgd", 0.1)], model)["optimizer"]
+    head_alone = torch.optim.SGD(model[6].parameters(), lr=2.0)
+    made = patched([ChangeOptimizer("sgd", 0.1)], model, optimizer=head_alone)["optimizer"]
+    assert made.param_groups[0]["params"] == list(model[6].parameters())
     assert made.param_groups[0]["momentum"] == 0.9
 
 

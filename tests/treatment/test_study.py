@@ -682,3 +682,18 @@ def test_pool_that_is_interrupted_ends_at_once_and_loses_nothing(tmp_path: Path)
     assert "untreated: 1 of 3 trainings were made before." in done.stdout
     assert done.stdout.endswith("helped\n")
     assert len((tmp_path / "log").read_text().splitlines()) == 6
+
+
+SETTINGS = {"rate": 0.1}
+
+
+def rated(parameters: Sequence[float]) -> tuple[Sequence[float], float]:
+    """An optimiser that reads its rate where the module keeps it."""
+    return parameters, SETTINGS["rate"]
+
+
+def test_settings_kept_in_a_dictionary_of_the_module_tell_experiments_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = replace(experiment(), optimizer=rated)
+    first = likeness(one)
+    monkeypatch.setitem(SETTINGS, "rate", 0.2)
+    assert likeness(one) != first

@@ -128,7 +128,7 @@ class _Likeness:
             if not _of_a_library(getattr(value, "__file__", None) or "<frozen"):
                 for name in names:
                     self._add_named(vars(value).get(name), ())
-        elif isinstance(value, (*_PLAIN, types.FunctionType, type, tuple)) or hasattr(value, "dtype"):
+        else:
             self.add(value)
 
     def _enter_class(self, kind: type) -> None:

@@ -71,6 +71,12 @@ def behind(model, layer, kinds):
             break
     raise LookupError(f"{layer}: no module applies its activation. Make this change in forward().")'''
 
+ALONE = '''\
+def require_one_each(model, kinds, uses):
+    """Stop where one module applies the activation of several layers, or forward() calls it."""
+    if sum(isinstance(module, kinds) for module in model.modules()) != uses:
+        raise LookupError("No module for each activation: make this change in the model's forward().")'''
+
 PUT = '''\
 def put(model, name, module):
     """Set a submodule by its full name."""
@@ -112,6 +118,7 @@ class Skip(nn.Sequential):
 
 # Skip connections; behind the line that builds the model. Where forward() calls the activation
 # itself, write x = act(layer(x)) + x there.
+require_one_each(model, {kinds}, {uses})
 for layer in {names}:
     parts = behind(model, layer, {kinds})
     skip = Skip(*(model.get_submodule(name) for name in parts))
@@ -138,19 +145,22 @@ def clip(*_):
 optimizer.register_step_pre_hook(clip)"""
 
 STANDARDISE = """\
-# Inputs of mean 0 and size 1; inputs are those to train on, one row each. Do the same, with this mean
-# and std, to all that the model reads later.
-mean, std = inputs.mean(0), inputs.std(0, correction=0)
+# Inputs of mean 0 and size 1, {each} by itself; inputs are those to train on. Do the same, with this
+# mean and std, to all that the model reads later.
+dims = {dims}
+mean = inputs.mean(dims, keepdim=True)
+std = inputs.std(dims, correction=0, keepdim=True)
 std[std == 0] = 1
 inputs = (inputs - mean) / std"""
 
 OPTIMISER = """\
-# In place of the line that makes the optimiser.
+# Behind the line that makes the optimiser; it takes over the parameters, and no other setting.
+groups = [{{"params": group["params"]}} for group in optimizer.param_groups]
 optimizer = torch.optim.{made}"""
 
 OPTIMISERS = {
-    "adam": "Adam(model.parameters(), lr={rate:g})",
-    "sgd": "SGD(model.parameters(), lr={rate:g}, momentum=0.9)",
+    "adam": "Adam(groups, lr={rate:g})",
+    "sgd": "SGD(groups, lr={rate:g}, momentum=0.9)",
 }
 
 CLIPPING = {"norm": "clip_grad_norm_", "value": "clip_grad_value_"}
@@ -183,9 +193,13 @@ def patch(edits: Sequence[Edit], architecture: Architecture) -> str:
     ordered = sorted(edits, key=lambda edit: ORDER.index(type(edit)))
     if architecture.framework.split()[:1] != ["torch"]:  # its version follows the name
         return "\n".join(_comment(_sentence(edit)) for edit in ordered) + "\n" * bool(ordered)
-    blocks = [block for edit in ordered for block in (_network_block(edit, architecture) or _training_block(edit),)]
+    blocks = [
+        block
+        for edit in ordered
+        for block in (_network_block(edit, architecture) or _training_block(edit, architecture),)
+    ]
     head = ["import torch\nfrom torch import nn"]
-    for call, definition in (("behind(", BEHIND), ("put(", PUT)):
+    for call, definition in (("require_one_each(", ALONE), ("behind(", BEHIND), ("put(", PUT)):
         if any(call in code for code in blocks):
             head.append(definition)
     parts = head + blocks
@@ -291,6 +305,7 @@ def _replace(edit: ReplaceActivation, architecture: Architecture) -> str:
                 f"{edit.activation} in place of {' and '.join(sorted(old))}; behind the line that builds the model. "
                 "Where forward() calls the activation itself, write the other one there."
             ),
+            f"require_one_each(model, {_kinds(old)}, {_uses(old, architecture)})",
             f"for layer in {_names(edit.layers)}:",
             f"    put(model, behind(model, layer, {_kinds(old)})[-1], {module})",
         )
@@ -315,6 +330,8 @@ def _norm(edit: InsertNorm, architecture: Architecture) -> str:
                 _comment(f"{_sentence(InsertNorm(tuple(names), edit.norm, after=True))} Write it into forward().")
             )
             continue
+        if edit.after:
+            parts.append(f"require_one_each(model, {_kinds(old)}, {_uses(old, architecture)})")
         parts.append(f"for layer in {_names(names)}:")
         if edit.after:
             parts.append(f"    layer = behind(model, layer, {_kinds(old)})[-1]")
@@ -338,13 +355,21 @@ def _skip(edit: AddSkip, architecture: Architecture) -> str:
     old = {phi for layer in fitting if (phi := block(architecture, layer).activation)}
     if not fitting or not old or not old <= MODULES.keys():
         return _comment(f"{_sentence(edit)} Write it into the model's forward().")
-    return SKIP.format(names=_names([layer.name for layer in fitting]), kinds=_kinds(old))
+    names = _names([layer.name for layer in fitting])
+    return SKIP.format(names=names, kinds=_kinds(old), uses=_uses(old, architecture))
 
 
 def _kinds(activations: Iterable[str]) -> str:
     """``nn.ReLU``, or ``(nn.ReLU, nn.Tanh)``"""
     names = sorted({MODULES[phi].partition("(")[0] for phi in activations})
     return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def _uses(activations: Iterable[str], architecture: Architecture) -> int:
+    """How often the network applies these φ: as many modules there are if each serves one layer."""
+    kinds = {MODULES[phi].partition("(")[0] for phi in activations}
+    alike = {phi for phi, module in MODULES.items() if module.partition("(")[0] in kinds}
+    return sum(layer.activation in alike for layer in architecture if layer.calls)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -364,7 +389,7 @@ def _names(names: Sequence[str]) -> str:
 # PyTorch: the training ------------------------------------------------------------------------------------------------
 
 
-def _training_block(edit: Edit) -> str:
+def _training_block(edit: Edit, architecture: Architecture) -> str:
     match edit:
         case ScaleRate():
             return RATE.format(factor=edit.factor)
@@ -375,4 +400,7 @@ def _training_block(edit: Edit) -> str:
         case Clip():
             return CLIP.format(function=CLIPPING[edit.by], threshold=edit.threshold)
         case _:
-            return STANDARDISE
+            first = next((layer for layer in architecture if "" in layer.inputs and layer.weighted), None)
+            if first is not None and first.kind == "conv":
+                return STANDARDISE.format(each="each channel", dims="[d for d in range(inputs.dim()) if d != 1]")
+            return STANDARDISE.format(each="each feature", dims="list(range(inputs.dim() - 1))")

@@ -208,6 +208,7 @@ class _Study:
         trials = (untreated, *tried)
         if before.healthy:
             words = "Nothing was found that slows, harms or stops the training, so nothing was changed."
+            notes += [f"Not looked at: {_unjudged(before)}."] if _unjudged(before) else []
             return Outcome(
                 "nothing to fix", words, trials, None, None, before, None, self.untouched, notes=tuple(notes)
             )
@@ -247,6 +248,14 @@ class _Study:
             experiment=self.untouched,
             notes=tuple(notes),
         )
+
+
+def _unjudged(diagnosis: Diagnosis) -> str:
+    """Why nobody looked whether the loss falls; empty where somebody did. Then a training may well learn nothing."""
+    asked = [entry for entry in diagnosis.not_checked if entry.problem == "loss_not_decreasing"]
+    if not asked or "loss_not_decreasing" in diagnosis.checked:
+        return ""
+    return f"whether the loss falls ({asked[0].reason})"
 
 
 def _behind_a_rival(course: Course, rival: Arm | None) -> str:

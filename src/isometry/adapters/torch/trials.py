@@ -161,8 +161,9 @@ def _mean_loss(experiment: Experiment, model: nn.Module, seed: int) -> float:
     for inputs, targets in batches_of(
         data.validation if data.validation is not None else data.training, experiment.batch_size, seed
     ):
-        total += len(targets) * float(experiment.loss_fn(model(inputs), targets))
-        count += len(targets)
+        rows = len(targets) if targets.dim() else 1
+        total += rows * float(experiment.loss_fn(model(inputs), targets))
+        count += rows
     return total / count if count else math.nan
 
 

@@ -3,6 +3,16 @@
 import math
 
 from isometry.diagnosis.finding import Diagnosis, Severity
+from isometry.network.edits import (
+    ChangeOptimizer,
+    Clip,
+    Edit,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    WarmUp,
+)
 from isometry.report.chart import Table
 from isometry.report.words import clean, decades, plural, problem
 from isometry.treatment.contrast import Contrast
@@ -81,7 +91,7 @@ def score_words(outcome: Outcome) -> str:
     """What the score is."""
     if outcome.experiment.metric is not None:
         return "the experiment's metric; higher is better"
-    return "minus the loss after the last step; higher is better"
+    return "minus the loss after the last step, on validation data if there are some; higher is better"
 
 
 def state(diagnosis: Diagnosis | None) -> str:
@@ -96,7 +106,31 @@ def state(diagnosis: Diagnosis | None) -> str:
 
 def arm_name(arm: Arm) -> str:
     """What an arm is called."""
-    return clean(arm.prescription.remedy).replace("-", " ") if arm.prescription is not None else UNTREATED
+    if arm.prescription is None:
+        return UNTREATED
+    details = ", ".join(detail for edit in arm.prescription.edits if (detail := _detail(edit)))
+    return clean(arm.prescription.remedy).replace("-", " ") + (f" ({details})" if details else "")
+
+
+def _detail(edit: Edit) -> str:
+    """What tells two arms of one remedy apart."""
+    match edit:
+        case ScaleRate():
+            return f"× {edit.factor:.2g}"
+        case ChangeOptimizer():
+            return f"{edit.name} at {edit.rate:.2g}"
+        case InsertNorm():
+            return f"{edit.norm}, {'after' if edit.after else 'before'} φ"
+        case ReplaceActivation():
+            return edit.activation
+        case Reinitialise():
+            return f"σ_w {edit.gain:.2g}" + (", orthogonal" if edit.orthogonal else "")
+        case Clip():
+            return f"{edit.by} {edit.threshold:.2g}"
+        case WarmUp():
+            return f"{edit.steps} steps"
+        case _:
+            return ""
 
 
 def arm_table(outcome: Outcome) -> Table:

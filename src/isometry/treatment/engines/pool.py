@@ -68,7 +68,8 @@ class Pool:
             self._alone = True
             self._say(
                 f"Trainings run one after another, because the experiment cannot be sent to other processes: "
-                f"{trouble}. To train several at once, define its functions and classes at the top level of a module."
+                f"{trouble}. To train several at once, define its functions and classes at the top level of a module, "
+                'and begin what the script itself does with `if __name__ == "__main__":`.'
             )
         yield from Serial().map(function, tasks)
 

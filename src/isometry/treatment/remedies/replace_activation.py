@@ -26,7 +26,8 @@ def replace_activation(diagnosis: Diagnosis, finding: Finding) -> Iterable[Propo
     """Replace φ by one that lets the gradient through, with weights that suit it.
 
     ReLU with He's weights in place of φ that saturate on both sides: the slope of sigmoid is at most a quarter, so that
-    each layer costs δ a factor of four or more, however it is drawn. ELU in place of rectifiers whose units have died.
+    each layer takes a factor of four or more from δ, which only much larger weights could give back. ELU in place of
+    rectifiers whose units have died.
 
     Sources: Glorot et al. 2011; Clevert et al. 2016.
     """
