@@ -30,6 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cases import CASES, Case
 
+CAUTION = """\
+Repaired means that the treated arm reaches the case's target (accuracy 0.85 on images not trained on; 0.5 for the
+recurrent network) from at least two of three seeds, within the same number of steps. The cases were written before
+the remedies were run on them, by the authors of the remedies, so they say less than cases of somebody else would.
+That a target can be reached is shown by the repairs themselves; of the batch-norm network of 40 layers it is not."""
 ENOUGH = 2 / 3
 """Share of the seeds that must reach the target."""
 
@@ -149,10 +154,7 @@ def _page(rows: Sequence[Row], seeds: int) -> str:
         f"Written by `benchmarks/repair/run.py`: {len(sick)} sick and {len(healthy)} healthy trainings of small "
         f"networks on scikit-learn's digits, {seeds} seeds each, torch {torch.__version__}.",
         "",
-        "Repaired means that the treated arm reaches the case's target (accuracy 0.85 on images not trained on; 0.5 for the "
-        "recurrent\nnetwork) from at least two of three seeds, within the same number of steps. The cases were written before "
-        "the remedies were run\non them, by the authors of the remedies, so they say less than cases of somebody else would. "
-        "That a target can be reached is\nshown by the repairs themselves; of the batch-norm network of 40 layers it is not.",
+        CAUTION,
         "",
     ]
     if sick:
