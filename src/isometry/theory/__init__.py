@@ -6,12 +6,13 @@ those of infinitely wide networks; ``sample_profile`` draws finite ones.
 
 Files: ``gaussian`` and ``kinks`` integrate, ``activations`` and ``moments`` say what; ``meanfield``, ``correlation``
 and ``criticality`` have the maps; ``depth``, ``chain``, ``width`` and ``sampler`` follow them through layers;
-``initialisation``, ``normalisation``, ``residual``, ``convolution``, ``recurrent`` and ``jacobian`` apply them.
-``explain`` applies all of it to the layers of a network, with ``explanation`` for the numbers and ``sentences`` for the
-words.
+``initialisation``, ``normalisation``, ``residual``, ``attention``, ``convolution``, ``recurrent`` and ``jacobian``
+apply them. ``explain`` applies all of it to the layers of a network, with ``explanation`` for the numbers and
+``sentences`` for the words.
 """
 
 from isometry.theory.activations import ACTIVATIONS, Activation, as_activation
+from isometry.theory.attention import TokenProfile, attention_concentration, attention_entropy, token_profile
 from isometry.theory.chain import ChainLayer, ChainProfile, chain_profile, fit_chain
 from isometry.theory.convolution import (
     average_pool_backward,
@@ -75,8 +76,11 @@ __all__ = [
     "Phase",
     "SampledSignals",
     "SignalProfile",
+    "TokenProfile",
     "WidthCorrection",
     "as_activation",
+    "attention_concentration",
+    "attention_entropy",
     "average_pool_backward",
     "average_pool_forward",
     "batch_norm_rate",
@@ -124,6 +128,7 @@ __all__ = [
     "sigma_w_of",
     "signal_profile",
     "steady_critical_point",
+    "token_profile",
     "torch_default_std",
     "truncated_std",
     "uniform_bound",
