@@ -5,7 +5,7 @@ For each configuration (activation and σ_w × width × depth) networks are simu
 difference of the means in standard errors, the difference itself, and the ratio of the standard deviations. Networks
 that are dead are counted apart.
 
-    python benchmarks/sampler.py [--only 64x50] [--nets-times 1]
+    python benchmarks/sampler.py [--only 64x50] [--law "relu, He"] [--nets-times 1]
 """
 
 import argparse
@@ -74,11 +74,13 @@ def _passed(width: int, depth: int, law: tuple[str, float, float], nets: int, rn
     return logs
 
 
-def compared(times: int, only: str | None) -> Iterator[tuple[str, str, float, float, float, float, float]]:
+def compared(
+    times: int, only: str | None, only_law: str | None
+) -> Iterator[tuple[str, str, float, float, float, float, float]]:
     """Size, law, z-score, bias in decades, ratio of deviations, dead simulated, dead drawn."""
     for size, (width, depth, nets) in SIZES.items():
         for seed, (words, law) in enumerate(LAWS.items()):
-            if only is not None and only != size:
+            if only not in (None, size) or only_law not in (None, words):
                 continue
             full = simulated(width, depth, law, nets * times, seed)
             drawn = sample_profile([width] * depth, *law, nets=DRAWN_TIMES * nets * times, seed=1000 + seed)[:, 0]
@@ -101,12 +103,13 @@ def _centre_and_spread(law: tuple[str, float, float]) -> tuple[Callable[[Floats]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SIZES)
+    parser.add_argument("--law", choices=LAWS)
     parser.add_argument("--nets-times", type=int, default=1)
     options = parser.parse_args()
     print("| width × layers | law | z | bias, decades | sd drawn / sd simulated | dead, simulated | dead, drawn |")
     print("|---|---|---|---|---|---|---|")
     rows = []
-    for row in compared(options.nets_times, options.only):
+    for row in compared(options.nets_times, options.only, options.law):
         rows.append(row)
         size, words, z, bias, ratio, dead, drawn_dead = row
         print(

@@ -32,7 +32,7 @@ def test_batch_norm_explodes_at_its_rate():
     assert found.backward[0] == pytest.approx(50 * 0.5 * math.log10(batch_norm_rate("relu")), abs=1e-9)
 
 
-def _drawn(layers, widths, first, nets=200, samples=1):
+def _drawn(layers, widths, first, nets=200):
     """Mean of ‖δ‖² at every layer over that at the last one, of networks drawn at random; layer norm as its formula."""
     random = np.random.default_rng(0)
     sums = np.zeros(len(layers))

@@ -236,3 +236,4 @@ FEW_ALIKE = Limit(3.0, "values", "Student: at p = 1e-4 his quantiles are about 1
 CHANGE_POINT = Limit(3.0, "times ln(places)", "Yao 1988 asks for more than 2 per cut; BIC of a mean and a place")
 FORETOLD = Limit(0.25, "share of the profile", "what theory leaves unexplained; more, and a change is not foretold")
 FORK = Limit(1e-3, "decades", "float32 rounding of one and the same gradient, measured at two places")
+HELPS = Limit(0.4, "share of the profile", "custom: a change that is foretold to leave more is not called a help")

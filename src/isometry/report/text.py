@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+from isometry.diagnosis import limits
 from isometry.diagnosis.finding import AS_IT_IS, Cause, Diagnosis, Finding, Severity
 from isometry.history.run import Run
 from isometry.report.lines import INDENT, Lines
@@ -159,8 +160,6 @@ def cause_words(cause: Cause) -> str:
 
 MOST_FORECASTS = 3
 """Changes that a finding tells of; all of them stand in its JSON."""
-NO_RESCUE = 0.4
-"""Share of the present change, from which on what is left of it is named as no help."""
 
 
 def forecast_words(finding: Finding) -> str:
@@ -169,13 +168,13 @@ def forecast_words(finding: Finding) -> str:
     if present is None:
         return ""
     changes = [one for one in finding.forecasts if one.name != AS_IT_IS]
-    helps = [one for one in changes if abs(one.decades) < NO_RESCUE * abs(present)][:MOST_FORECASTS]
+    helps = [one for one in changes if abs(one.decades) < limits.HELPS.value * abs(present)][:MOST_FORECASTS]
     if not helps:
         return ""
     amounts = [f"{one.name} ({decades(one.decades)})" for one in helps]
     amounts[0] = f"{helps[0].name} (predicted {decades(helps[0].decades)} decades)"
     worst = changes[-1]
-    if abs(worst.decades) >= NO_RESCUE * abs(present):
+    if abs(worst.decades) >= limits.HELPS.value * abs(present):
         amounts.append(f"not: {worst.name} ({decades(worst.decades)})")
     return " · ".join(amounts)
 

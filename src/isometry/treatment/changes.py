@@ -30,8 +30,6 @@ __all__ = [
     "with_what_is_foretold",
 ]
 
-HELPS = 0.4
-"""Share of what δ changes by at present, up to which what is left of it counts as help; the report says so too."""
 RECURRENCE = "recurrence"
 """Name of the cause where one step is repeated through time."""
 PROFILE_COUNTS = min(limits.FALL_SLOWS.value, limits.CLIMB_SLOWS.value)
@@ -116,7 +114,7 @@ def _foretold(forecasts: Sequence[Forecast]) -> list[Change]:
     present = _present(forecasts)
     if present is None:
         return []
-    most = HELPS * abs(present) if abs(present) >= PROFILE_COUNTS else limits.LITTLE.value
+    most = limits.HELPS.value * abs(present) if abs(present) >= PROFILE_COUNTS else limits.LITTLE.value
     return [Change(one.edits, one.decades, present) for one in forecasts if one.edits and abs(one.decades) <= most]
 
 

@@ -10,8 +10,9 @@ from isometry.history.run import Run
 from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Chart, Line, Points, Ribbon, Shape, Table
 from isometry.report.columns import chains, log10, norms
-from isometry.report.outcomes.words import arm_name, best_arm, number, score_words
+from isometry.report.outcomes.words import arm_name, best_arm, score_words
 from isometry.report.words import clean, decades
+from isometry.treatment.contrast import number
 from isometry.treatment.outcome import Arm, Outcome
 
 __all__ = ["outcome_charts"]

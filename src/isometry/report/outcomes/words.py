@@ -15,7 +15,7 @@ from isometry.network.edits import (
 )
 from isometry.report.chart import Table
 from isometry.report.words import clean, decades, plural, problem
-from isometry.treatment.contrast import Contrast
+from isometry.treatment.contrast import Contrast, number
 from isometry.treatment.outcome import Arm, Outcome
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "best_arm",
     "facts",
     "headline",
-    "number",
     "score_words",
     "sentences",
     "state",
@@ -178,11 +177,6 @@ def _sure(contrast: Contrast) -> str:
 def _sentence(words: str) -> str:
     words = words.strip()
     return words if not words or words.endswith((".", "!", "?")) else f"{words[:1].upper()}{words[1:]}."
-
-
-def number(value: float) -> str:
-    """A score or a loss, to three digits."""
-    return f"{value:.{DIGITS}g}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
 def _signed(value: float) -> str:
