@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isometry.adapters.torch.batch import call_of
+from isometry.adapters.torch.batch import Call, call_of
 from isometry.adapters.torch.biases import biases_of, set_bias
 from isometry.adapters.torch.initialise import APART
 from isometry.adapters.torch.laws import Block, flat_orthogonal, normal
@@ -41,7 +41,7 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
     Args:
         model: any module; it may be in training or in evaluation.
         edits: changes, with layers named as ``describe`` names them.
-        batch: one batch of training data, as ``check`` takes it, to follow a forward pass with.
+        batch: one batch of training data, as ``check`` takes it, to follow a forward pass with; or a ``Call``.
         seed: of weights that are drawn; the global generators stay as they are.
 
     Returns:
@@ -57,7 +57,7 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
     told: list[str] = []
     with _all_or_nothing() as undo:
         if structural:
-            call = call_of(model, batch, None)
+            call = batch if isinstance(batch, Call) else call_of(model, batch, None)
             told += Restructuring(model, (call.args, call.kwargs), undo).carry_out(structural)
         generator = torch.Generator().manual_seed((seed + APART) % 2**63)
         for edit in edits:
