@@ -43,16 +43,21 @@ def require_possible(edits: Iterable[TrainingEdit]) -> None:
 
 
 def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> torch.optim.Optimizer:
-    """An optimiser with the changes made; the same object, unless another kind is asked for.
+    """The optimiser itself, with the changes made in place: whoever holds it goes on with it.
 
     Rates are multiplied after the optimiser has been chosen, in whatever order the edits come. Warming up and clipping
     happen inside ``step``, before anything else that listens to it, so a watch hears the gradient as it is used; the
     learning rate that stands in the optimiser is the one that its warm-up ends with.
+
+    Where another optimiser is asked for, the object becomes one: it keeps its groups of parameters and its hooks, and
+    loses its settings and all that it has learned of the gradients.
+
+    Raises:
+        CannotEdit: the object cannot become another optimiser.
     """
     for edit in edits:
         if isinstance(edit, ChangeOptimizer):
-            groups = [{"params": group["params"]} for group in optimizer.param_groups]
-            optimizer = OPTIMIZERS[edit.name](groups, lr=edit.rate)
+            _become(optimizer, edit)
     for edit in edits:
         if isinstance(edit, ScaleRate):
             for group in optimizer.param_groups:
@@ -63,6 +68,40 @@ def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> 
         elif isinstance(edit, Clip):
             _override_step(optimizer, _clipped(edit))
     return optimizer
+
+
+def _become(optimizer: torch.optim.Optimizer, edit: ChangeOptimizer) -> None:
+    """Make another optimiser out of one, with the same groups as far as their parameters go."""
+    _require_plain(optimizer)
+    own = vars(optimizer)
+    groups = own["param_groups"]
+    new = OPTIMIZERS[edit.name]([{"params": group["params"]} for group in groups], lr=edit.rate)
+    try:
+        optimizer.__class__ = type(new)
+    except TypeError as reason:
+        raise CannotEdit(
+            f"The optimiser cannot become {type(new).__name__} in place ({reason}). Make one where the training "
+            "makes its optimiser."
+        ) from None
+    for group, other in zip(groups, new.param_groups, strict=True):
+        group.clear()
+        group.update(other)
+    kept = {name: value for name, value in own.items() if name.endswith("_hooks")} | {"param_groups": groups}
+    own.clear()
+    own.update(vars(new) | kept)
+
+
+def _require_plain(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse one that is more than itself: it wraps another one, or its ``step`` has been overridden."""
+    name = type(optimizer).__name__
+    if "step" in vars(optimizer):
+        raise CannotEdit(
+            f"The {name} has a `step` of its own, from a scheduler or an earlier change, which would be lost. Change "
+            "the optimiser before that."
+        )
+    inner = [value for value in vars(optimizer).values() if isinstance(value, torch.optim.Optimizer)]
+    if "param_groups" not in vars(optimizer) or inner:
+        raise CannotEdit(f"The {name} passes its steps on to another optimiser. Change that one.")
 
 
 Step = Callable[..., Any]
