@@ -15,7 +15,7 @@ from isometry.errors import UnsupportedModel
 from isometry.history.history import Floats
 from isometry.history.inspection import Drawn, JacobianFacts
 from isometry.history.run import Run
-from isometry.network.edits import NetworkEdit
+from isometry.network.edits import Edit, NetworkEdit
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Trainer
 
@@ -24,6 +24,7 @@ __all__ = [
     "Capture",
     "Framework",
     "Inspector",
+    "Treatment",
     "Watch",
     "adapter_of",
     "load_adapter",
@@ -76,6 +77,24 @@ class Capture(Protocol):
     @property
     def is_reached(self) -> bool:
         """The script is not needed any more, with or without success."""
+
+    def close(self, ending: str = "finished") -> None:
+        """Take every hook off."""
+
+
+class Treatment(Protocol):
+    """Changes to the training of this process. Where it must, it leaves the script as ``sys.exit()`` does."""
+
+    trouble: str | None
+    """Why a change could not be made, once that is known."""
+    steps: int
+    """Steps that the training has taken."""
+    cut: bool
+    """The script was left because it had taken all its steps, or all its time."""
+
+    @property
+    def is_reached(self) -> bool:
+        """The script was left by the treatment."""
 
     def close(self, ending: str = "finished") -> None:
         """Take every hook off."""
@@ -143,6 +162,17 @@ class Framework(Protocol):
         provenance: Mapping[str, Any] | None = None,
     ) -> Watch:
         """Watch whatever model this process trains."""
+
+    def treating(
+        self,
+        edits: Sequence[Edit],
+        *,
+        trial: int = 0,
+        steps: int | None = None,
+        seconds: float | None = None,
+        inputs: Path | None = None,
+    ) -> Treatment:
+        """Change whatever this process trains."""
 
     def capturing(self) -> Capture:
         """Follow this process until the first training step of any model in it."""

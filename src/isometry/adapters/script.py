@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from isometry.adapters.framework import FRAMEWORKS, Capture, Watch, load_adapter
+from isometry.adapters.framework import FRAMEWORKS, Capture, Framework, Treatment, Watch, load_adapter
 from isometry.errors import UnsupportedModel
 
 __all__ = ["CaptureOutcome", "ScriptOutcome", "capture_script", "forget_our_frames", "run_script"]
@@ -43,6 +43,10 @@ class ScriptOutcome:
     """Closed; None if the script never imported a framework that isometry knows."""
     trouble: str | None = None
     """Why isometry could not watch although it should have; it has been said already."""
+    treatment: Treatment | None = None
+    """Closed; None where none was asked for, or nothing was watched."""
+    ending: str = "finished"
+    """In the words of the run's last event."""
     forked: bool = False
     """True in a child process that the script forked and that came back here: leave at once, print nothing."""
 
@@ -83,6 +87,7 @@ def run_script(
     module: bool = False,
     budget: float = 0.01,
     every: int | None = None,
+    treat: Callable[[Framework], Treatment] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> ScriptOutcome:
     """Run a script to its end as the interpreter would, and watch the training in it.
@@ -97,6 +102,7 @@ def run_script(
         module: whether ``script`` is a module's name.
         budget: the greatest share of step time that watching may cost. [fraction]
         every: record each ``every``-th step; None lets the budget decide.
+        treat: changes the training, once its framework is there.
         warn: told in one sentence if isometry itself fails; training goes on then.
 
     Raises:
@@ -104,17 +110,22 @@ def run_script(
     """
     folder: list[Path] = []
 
-    def attach(framework: str) -> Watch:
-        return load_adapter(framework).watch_process(
+    def attach(framework: str) -> _Watched:
+        adapter = load_adapter(framework)
+        watch = adapter.watch_process(
             run=folder[0], budget=budget, every=every, provenance={"command": [script, *arguments]}
         )
+        return _Watched(watch, treat(adapter) if treat is not None else None)
 
     def begin() -> None:
         folder.append(run().absolute())  # the script may change its working directory
 
-    guests = _Guests(attach, lambda watch: False, warn or _to_stderr)
-    exit_code, forked = _visited(script, arguments, module, guests, begin)
-    return ScriptOutcome(exit_code, None if forked else guests.guest, guests.trouble, forked)
+    guests = _Guests(attach, lambda guest: guest.has_enough, warn or _to_stderr)
+    exit_code, ending, forked = _visited(script, arguments, module, guests, begin)
+    guest = guests.guest
+    if forked or guest is None:
+        return ScriptOutcome(exit_code, None, guests.trouble, ending=ending, forked=forked)
+    return ScriptOutcome(exit_code, guest.watch, guests.trouble, guest.treatment, ending)
 
 
 def capture_script(
@@ -145,7 +156,7 @@ def capture_script(
         return load_adapter(framework).capturing()
 
     guests = _Guests(attach, lambda capture: capture.is_reached, warn or _to_stderr)
-    exit_code, forked = _visited(script, arguments, module, guests, begin or (lambda: None))
+    exit_code, _, forked = _visited(script, arguments, module, guests, begin or (lambda: None))
     capture = guests.guest
     if forked or capture is None:
         return CaptureOutcome(exit_code, trouble=guests.trouble, forked=forked)
@@ -156,6 +167,23 @@ class _Closes(Protocol):
     """What isometry attaches to a framework."""
 
     def close(self, ending: str = "finished") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A watch, and what changes the training that it watches."""
+
+    watch: Watch
+    treatment: Treatment | None
+
+    @property
+    def has_enough(self) -> bool:
+        return self.treatment is not None and self.treatment.is_reached
+
+    def close(self, ending: str = "finished") -> None:
+        self.watch.close(ending)
+        if self.treatment is not None:
+            self.treatment.close(ending)
 
 
 Guest = TypeVar("Guest", bound=_Closes)
@@ -270,15 +298,15 @@ def _as_the_script(arguments: Sequence[str]) -> Iterator[None]:
 
 def _visited(
     script: str, arguments: Sequence[str], module: bool, guests: _Guests[Any], begin: Callable[[], None]
-) -> tuple[int, bool]:
-    """The script's exit code, and whether this is a child process that it forked."""
+) -> tuple[int, str, bool]:
+    """The script's exit code, how it ended, and whether this is a child process that it forked."""
     with _as_the_script(arguments):
         exit_code, ending = _executed(script, module, guests, begin)
         if os.getpid() != guests.process:
-            return exit_code, True
+            return exit_code, ending, True
         _wait_for_threads()
         guests.close(ending)
-    return exit_code, False
+    return exit_code, ending, False
 
 
 def _executed(script: str, module: bool, guests: _Guests[Any], begin: Callable[[], None]) -> tuple[int, str]:

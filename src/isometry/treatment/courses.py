@@ -22,7 +22,7 @@ from isometry.treatment.outcome import course_facts
 
 __all__ = ["UNTREATED", "Kept", "Task", "Training"]
 
-COURSE_SCHEMA = "isometry/course/1"
+COURSE_SCHEMA = "isometry/course/2"
 UNTREATED = "untreated"
 
 
@@ -71,7 +71,16 @@ class Kept:
         run = self.folder / facts["run"] if facts["run"] is not None else None
         if run is not None and not run.is_dir():
             raise ValueError(f"its run {facts['run']} is gone")
-        return Course(seed, losses, float(facts["score"]), run, float(facts["seconds"]), str(facts["fault"]))
+        return Course(
+            seed,
+            losses,
+            float(facts["score"]),
+            run,
+            float(facts["seconds"]),
+            str(facts["fault"]),
+            steps=int(facts["steps"]),
+            cut=bool(facts["cut"]),
+        )
 
     def _beside(self, run: Path | None) -> str | None:
         """Where a run is, seen from the study's folder, so that both may be moved; in full where it is elsewhere."""

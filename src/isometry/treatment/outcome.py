@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from isometry.diagnosis.finding import Diagnosis
 from isometry.network.experiment import Experiment
+from isometry.network.script import Script
 from isometry.network.trial import Course
 from isometry.shown import Shown
 from isometry.treatment.contrast import BEYOND, Contrast, Judged
@@ -67,7 +68,7 @@ class Outcome(Shown):
     before: Diagnosis
     after: Diagnosis | None
     """Of the best arm; None where nothing was tried, or its run cannot be read."""
-    experiment: Experiment
+    experiment: Experiment | Script
     """As prescribed where that helped; otherwise without a change, because a cure is proved or withdrawn."""
     patch: str = ""
     """The change to make by hand where it helped; otherwise empty."""
@@ -98,4 +99,6 @@ def course_facts(course: Course) -> dict[str, Any]:
         "run": course.run.name if course.run is not None else None,
         "seconds": course.seconds,
         "fault": course.fault,
+        "steps": course.steps,
+        "cut": course.cut,
     }

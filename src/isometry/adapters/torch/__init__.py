@@ -9,6 +9,7 @@ from isometry.adapters.torch.capture import capturing
 from isometry.adapters.torch.describe import describe
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.initialise import initialise
+from isometry.adapters.torch.treatment import treating
 from isometry.adapters.torch.trials import TorchTrainer
 from isometry.adapters.torch.watch import TorchWatch, watch, watch_process
 from isometry.network.experiment import Experiment
@@ -24,6 +25,7 @@ __all__ = [
     "inspect_captured",
     "inspect_experiment",
     "trainer",
+    "treating",
     "watch",
     "watch_process",
 ]

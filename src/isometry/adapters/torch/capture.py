@@ -143,7 +143,7 @@ class TorchCapture:
             return
         with self._noting_faults():
             if any(parameter.requires_grad for parameter in module.parameters()):
-                self._note(_unwrapped(module), *called)
+                self._note(process.unwrapped(module), *called)
         self._leave_script()
 
     def _note(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -214,10 +214,3 @@ class TorchCapture:
     def recomputation(self) -> AbstractContextManager[object]:
         """Of a checkpoint, in a backward pass that is let through."""
         return nullcontext()
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """The network itself, where it is called by way of ``torch.compile`` or a parallel wrapper."""
-    while type(module).__name__ in process.WRAPPERS:
-        module = getattr(module, "_orig_mod", None) or module.get_submodule("module")
-    return module

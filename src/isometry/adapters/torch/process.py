@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.checkpoint import CheckpointFunction
 
-__all__ = ["Listener", "close_listener", "find_name", "find_owner", "find_whole", "is_called_compiled", "open_listener"]
+__all__ = [
+    "Listener",
+    "close_listener",
+    "find_name",
+    "find_owner",
+    "find_whole",
+    "is_called_compiled",
+    "open_listener",
+    "unwrapped",
+]
 
 
 WRAPPERS = frozenset({"DataParallel", "DistributedDataParallel", "OptimizedModule"})
@@ -181,3 +190,10 @@ def find_name(model: nn.Module) -> str:
                         return str(name)
         frame = frame.f_back
     return type(model).__name__
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network itself, where it is called by way of ``torch.compile`` or a parallel wrapper."""
+    while type(module).__name__ in WRAPPERS:
+        module = getattr(module, "_orig_mod", None) or module.get_submodule("module")
+    return module

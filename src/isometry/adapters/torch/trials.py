@@ -22,7 +22,7 @@ from isometry.network.edits import Edit, NetworkEdit, Standardise, TrainingEdit
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Course
 
-__all__ = ["TorchTrainer"]
+__all__ = ["TorchTrainer", "next_number"]
 
 DATA_SEED = 0
 """Where every seed draws data of its own, those of this one tell shapes, means and deviations."""
@@ -69,9 +69,10 @@ class TorchTrainer:
             if not edits:
                 raise
             kept = folder if folder is not None and folder.exists() else None
-            return Course(seed, losses.means, math.nan, kept, perf_counter() - started, _in_one_line(fault))
+            seconds = perf_counter() - started
+            return Course(seed, losses.means, math.nan, kept, seconds, _in_one_line(fault), steps=losses.steps)
         kept = trained.run.folder if trained.run is not None else None
-        return Course(seed, trained.losses, score, kept, perf_counter() - started)
+        return Course(seed, trained.losses, score, kept, perf_counter() - started, steps=losses.steps)
 
     def treated(self, edits: Sequence[Edit]) -> Experiment:
         """The experiment with the changes made: ``build`` and ``optimizer`` make them by themselves.
@@ -88,6 +89,10 @@ class TorchTrainer:
             treated = replace(treated, build=_Build(self.experiment, network, is_standardised))
         tuning = tuple(edit for edit in training if not isinstance(edit, Standardise))
         return replace(treated, optimizer=_Optimizer(self.experiment.optimizer, tuning)) if tuning else treated
+
+    def paced_by(self, course: Course) -> "TorchTrainer":
+        """Itself: an experiment says how long it goes on."""
+        return self
 
     def _score(self, trained: Trained, seed: int) -> float:
         score = trained.metric
@@ -109,7 +114,7 @@ class _Build:
         if self._edits:
             with own_numbers(DATA_SEED):
                 inputs, _ = first_batch(self._experiment, DATA_SEED)
-            edit(model, self._edits, batch=inputs, seed=_next_number())
+            edit(model, self._edits, batch=inputs, seed=next_number())
         if self._is_standardised:
             training = sets(self._experiment.data).training
             with own_numbers(DATA_SEED):
@@ -135,10 +140,12 @@ class _Losses:
         self._loss_fn = experiment.loss_fn
         self._heard: list[Tensor] = []
         self.means = np.full(experiment.epochs, np.nan)
+        self.steps = 0
 
     def __call__(self, output: Any, targets: Any) -> Any:
         loss = self._loss_fn(output, targets)
         self._heard.append(loss.detach())
+        self.steps += 1
         return loss
 
     def epoch_ended(self, number: int, model: nn.Module) -> dict[str, float]:
@@ -147,7 +154,7 @@ class _Losses:
         return {}
 
 
-def _next_number() -> int:
+def next_number() -> int:
     """A seed that depends on where the global generator stands, which stays there: another one for each build."""
     generator = torch.Generator()
     generator.set_state(torch.get_rng_state())

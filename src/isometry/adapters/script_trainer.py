@@ -1,0 +1,314 @@
+"""Trains a script with changes: as a program of its own, once for each seed and arm of a trial."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from math import isfinite, nan
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from isometry.adapters.script_trial import Result, ScriptTask
+from isometry.errors import IsometryError, NotRecorded
+from isometry.history.history import Floats
+from isometry.history.recorder import fresh_folder
+from isometry.history.run import Run
+from isometry.history.store import open_run
+from isometry.network.edits import Edit, Standardise
+from isometry.network.script import Metric, Script
+from isometry.network.trial import Course
+
+__all__ = ["ScriptTrainer", "placed", "stop_all"]
+
+GRACE = 30.0
+"""How long after its time a script may go on that takes no step. [seconds]"""
+ROOM = 3
+"""So much more time than the untreated training a treated one may take: layers that were put in cost some."""
+PARTS = 100
+"""Points of a script's loss curve."""
+LAST = 0.1
+"""Share of the steps, the last ones, whose mean loss is the score where no metric is named …"""
+LEAST_LAST = 5
+"""… but so many steps at least."""
+MOST_FILES = 2_000
+"""Python files below a script's folder that count as its code."""
+LINES_TOLD = 3
+"""Last lines of a script's output that a message repeats."""
+
+_running: set[subprocess.Popen[bytes]] = set()
+_lock = threading.Lock()
+
+
+def placed(script: Script) -> Script:
+    """The script with the folder where it is started, in full, and with its code.
+
+    Raises:
+        IsometryError: there is no such file.
+    """
+    folder = (script.folder or Path()).resolve()
+    file = folder / script.target
+    if not script.module and not file.is_file():
+        raise IsometryError(
+            f"There is no file {script.target} in {folder}. Name a training script, a module with -m, or an "
+            "experiment as file.py:name."
+        )
+    return replace(script, folder=folder, code=_digest(folder if script.module else file.resolve().parent))
+
+
+def stop_all() -> None:
+    """End every training that this process has started, with all that it has started itself."""
+    with _lock:
+        for program in tuple(_running):
+            _end(program)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptTrainer:
+    """Starts a script again and again: the same program, other changes, other seeds."""
+
+    script: Script
+    folder: Path
+    """Of the study, for output and recorded inputs. In full."""
+    programs: int = 1
+    """So many run at once, and share the cores."""
+    steps: int | None = None
+    """Steps of each training, where it does not end by itself in time."""
+
+    def train(self, edits: Sequence[Edit], *, seed: int, run: Path | None) -> Course:
+        """One training. Whatever goes wrong with the script is the course's ``fault``.
+
+        Raises:
+            IsometryError: the script cannot be trained at all: no step, no metric. Of a treated one this is a fault.
+        """
+        place = fresh_folder(run if run is not None else self.folder / "runs" / f"seed-{seed}")
+        log = self.folder / "output" / f"{place.name}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        began = monotonic()
+        result, killed = self._started(tuple(edits), seed, place, log)
+        seconds = monotonic() - began
+        course = self._course(result, killed, seed, place, log, seconds)
+        if not edits and result is not None:
+            self._require_trained(course, result, log)
+        return course
+
+    def treated(self, edits: Sequence[Edit]) -> Script:
+        """The script with the changes that are made to it while it runs."""
+        return replace(self.script, edits=tuple(edits))
+
+    def paced_by(self, course: Course) -> "ScriptTrainer":
+        """Who gives every training as many steps as one had that was ended for time."""
+        return replace(self, steps=course.steps) if course.cut else self
+
+    # -------------------------------------------------------------------- program
+
+    def _started(self, edits: tuple[Edit, ...], seed: int, run: Path, log: Path) -> tuple[Result | None, int]:
+        """What the program tells of its end, None if nothing; and the signal or code that it ended with."""
+        with tempfile.TemporaryDirectory(prefix="isometry-") as name:
+            place = Path(name)
+            seconds = self.script.limit * (ROOM if edits or self.steps else 1)
+            task = ScriptTask(
+                script=self.treated(edits),
+                trial=seed,
+                run=run.resolve(),
+                result=place / "result.json",
+                inputs=self.folder / f"inputs-{seed}.pt",
+                steps=self.steps,
+                seconds=seconds,
+                every=None,
+            )
+            if edits and any(isinstance(edit, Standardise) for edit in edits):
+                task = replace(task, inputs=self._inputs_known())
+            (place / "task").write_bytes(pickle.dumps(task))
+            command = [sys.executable, "-m", __name__.replace("script_trainer", "script_trial"), str(place / "task")]
+            with log.open("wb") as output:
+                program = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.script.folder,
+                    env=self._environment(),
+                    start_new_session=True,
+                )
+            with _lock:
+                _running.add(program)
+            try:
+                code = program.wait(seconds + GRACE)
+            except subprocess.TimeoutExpired:
+                _end(program)
+                code = program.wait()
+            finally:
+                with _lock:
+                    _running.discard(program)
+            return _told(task.result), code
+
+    def _inputs_known(self) -> Path:
+        return next(iter(sorted(self.folder.glob("inputs-*.pt"))), self.folder / "inputs-0.pt")
+
+    def _environment(self) -> dict[str, str]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = {"OMP_NUM_THREADS": str(max(1, cores // self.programs))}
+        return {**threads, "PYTHONHASHSEED": "0", **os.environ, "PYTHONUNBUFFERED": "1"}
+
+    # --------------------------------------------------------------------- course
+
+    def _course(self, result: Result | None, code: int, seed: int, place: Path, log: Path, seconds: float) -> Course:
+        run = _recorded(place)
+        losses = _losses(run)
+        steps = max(result.steps if result is not None else 0, len(losses))
+        overdue = result is None and seconds > self.script.limit
+        cut = bool(steps) and (overdue or (result is not None and result.cut and self.steps is None))
+        fault = "" if cut else self._fault(result, code, log, overdue=overdue)
+        score = nan if fault else self._score(result, losses, log)
+        return Course(
+            seed, _curve(losses), score, place if run is not None else None, seconds, fault, steps=steps, cut=cut
+        )
+
+    def _fault(self, result: Result | None, code: int, log: Path, *, overdue: bool) -> str:
+        if overdue:
+            return f"after {self.script.limit:g} s it had not taken a step; {_last_words(log)}"
+        if result is None:
+            return f"its process ended with exit code {code}; {_last_words(log)}"
+        if result.trouble:
+            return result.trouble
+        if result.ending not in ("finished", "exception: SystemExit: 0"):
+            return " ".join(result.ending.removeprefix("exception: ").split())
+        return ""
+
+    def _score(self, result: Result | None, losses: Floats, log: Path) -> float:
+        metric = self.script.metric
+        if metric is None:
+            last = losses[-max(LEAST_LAST, round(LAST * len(losses))) :]
+            score = -float(np.mean(last)) if len(last) else nan
+        else:
+            value = result.value if result is not None and result.value is not None else _printed(metric.name, log)
+            score = nan if value is None else -value if metric.lower_is_better else value
+        return score if isfinite(score) else nan
+
+    def _require_trained(self, course: Course, result: Result, log: Path) -> None:
+        """Whatever keeps the untreated script from being treated at all, said at once."""
+        where = f"What it printed is in {log}."
+        if course.run is None and result.trouble:
+            raise IsometryError(f"{self.script.target} could not be followed: {result.trouble}. {where}")
+        if course.run is None and course.fault:
+            raise IsometryError(
+                f"{self.script.target} ended before its first training step: {course.fault}; {_last_words(log)}. "
+                f"Arguments of the script stand behind its name. {where}"
+            )
+        if course.run is None:
+            how = "made no training step that could be seen" if result.uses_framework else "never used torch"
+            raise IsometryError(
+                f"{self.script.target} {how}. A step needs a forward pass with gradients, a backward pass and an "
+                f"update of the weights, all in the process of the script itself. {where}"
+            )
+        metric = self.script.metric
+        if metric is not None and not course.fault and not isfinite(course.score) and _is_unknown(metric, result, log):
+            raise IsometryError(
+                f"metric: {self.script.target} ends without a number called {metric.name!r}, neither as a global "
+                f"variable nor printed behind that word. Name one that it has, or go by the loss without one. {where}"
+            )
+
+
+# ----------------------------------------------------------------------- what came of it
+
+
+def _told(path: Path) -> Result | None:
+    try:
+        return Result(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):  # it was killed before it could tell
+        return None
+
+
+def _end(program: "subprocess.Popen[bytes]") -> None:
+    """Kill a program with all that it has started."""
+    try:
+        os.killpg(program.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError, AttributeError):
+        program.kill()
+
+
+def _recorded(place: Path) -> Run | None:
+    try:
+        return open_run(place)
+    except (NotRecorded, IsometryError):
+        shutil.rmtree(place, ignore_errors=True)  # nothing but the note of a training that never began
+        return None
+
+
+def _losses(run: Run | None) -> Floats:
+    if run is None or "loss" not in run.history.scalars:
+        return np.empty(0)
+    return np.asarray(run.history.scalars["loss"].values, dtype=np.float64)
+
+
+def _curve(losses: Floats) -> Floats:
+    """Means over equal parts of the training."""
+    if not len(losses):
+        return losses
+    return np.array([part.mean() for part in np.array_split(losses, min(PARTS, len(losses)))])
+
+
+def _is_unknown(metric: Metric, result: Result, log: Path) -> bool:
+    return result.value is None and _printed(metric.name, log) is None
+
+
+def _printed(name: str, log: Path) -> float | None:
+    """The last number that stands behind a word in what was printed."""
+    number = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
+    pattern = rf"(?<![\w.]){re.escape(name)}[\"']?\s*[:=|]?\s*(?:tensor\()?({number})(?![\w])"
+    found = re.findall(pattern, log.read_text(encoding="utf-8", errors="replace"), flags=re.IGNORECASE)
+    return float(found[-1]) if found else None
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in _lines(log) if line.strip()]
+    return f"its last words: {' / '.join(lines[-LINES_TOLD:])}" if lines else "it printed nothing"
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+# -------------------------------------------------------------------------------- code
+
+
+def _digest(root: Path) -> str:
+    """Of all Python files below a folder, as far as they may belong to a script there."""
+    digest = blake2b(digest_size=8)
+    for path in _sources(root):
+        digest.update(str(path.relative_to(root)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """Python files: not those of environments, hidden folders and runs."""
+    left, waiting = MOST_FILES, [root]
+    while waiting and left > 0:
+        folder = waiting.pop(0)
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.suffix == ".py" and entry.is_file() and left > 0:
+                left -= 1
+                yield entry
+            elif entry.is_dir() and not entry.is_symlink() and _may_hold_code(entry):
+                waiting.append(entry)
+
+
+def _may_hold_code(folder: Path) -> bool:
+    name = folder.name
+    return not (name.startswith((".", "__")) or name in ("runs", "node_modules") or (folder / "pyvenv.cfg").exists())

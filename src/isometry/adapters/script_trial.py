@@ -1,0 +1,105 @@
+"""One training of a script, in a process of its own: ``python -m isometry.adapters.script_trial TASK``.
+
+What is to be done stands in a file, and so does afterwards what came of it, because all output belongs to the script.
+"""
+
+import json
+import os
+import pickle
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from isometry.adapters.framework import Framework, Treatment
+from isometry.adapters.script import run_script
+from isometry.adapters.seeds import seed_python
+from isometry.errors import IsometryError
+from isometry.network.script import Script
+
+__all__ = ["Result", "ScriptTask"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptTask:
+    """What one process is to do. All paths are absolute."""
+
+    script: Script
+    """With the changes that are to be made."""
+    trial: int
+    run: Path
+    result: Path
+    """File to write what came of it to."""
+    inputs: Path
+    """File with the inputs of the untreated training: written by it, read by treated ones."""
+    steps: int | None
+    seconds: float | None
+    every: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a training ended, as it is told to the process that started it."""
+
+    exit_code: int
+    ending: str
+    trouble: str
+    steps: int
+    cut: bool
+    uses_framework: bool
+    value: float | None
+    """The global variable that is the script's metric; None where there is none."""
+
+
+def main(path: str) -> int:
+    task: ScriptTask = pickle.loads(Path(path).read_bytes())
+    script = task.script
+    os.chdir(script.folder or Path())
+    seed_python(task.trial)
+
+    def treat(framework: Framework) -> Treatment:
+        return framework.treating(
+            script.edits, trial=task.trial, steps=task.steps, seconds=task.seconds, inputs=task.inputs
+        )
+
+    try:
+        outcome = run_script(
+            script.target, script.arguments, run=lambda: task.run, module=script.module, every=task.every, treat=treat
+        )
+    except IsometryError as fault:  # there is no such script
+        _write(task.result, Result(2, "", str(fault), 0, False, False, None))
+        return 2
+    if outcome.forked:
+        return outcome.exit_code
+    treatment = outcome.treatment
+    trouble = outcome.trouble or (treatment.trouble if treatment is not None else None)
+    result = Result(
+        exit_code=outcome.exit_code,
+        ending=outcome.ending,
+        trouble=trouble or "",
+        steps=treatment.steps if treatment is not None else 0,
+        cut=treatment.cut if treatment is not None else False,
+        uses_framework=outcome.watch is not None,
+        value=_value(script),
+    )
+    _write(task.result, result)
+    return outcome.exit_code
+
+
+def _value(script: Script) -> float | None:
+    name = script.metric.name if script.metric is not None else ""
+    value: Any = vars(sys.modules["__main__"]).get(name)
+    try:
+        return float(value) if value is not None and not callable(value) else None
+    except (TypeError, ValueError, RuntimeError):  # no number: its name may stand in the output as well
+        return None
+
+
+def _write(path: Path, result: Result) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,335 @@
+"""Carries out changes in a training that knows nothing of them, while its script runs.
+
+The network is changed when the script first calls it, before anything is computed; its optimiser before a schedule is
+made for it or a step is taken. From then on the script trains the changed network as if it had been written like that.
+"""
+
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.utils._pytree import tree_map
+
+from isometry.adapters.seeds import shifting
+from isometry.adapters.torch import process
+from isometry.adapters.torch.batch import Call
+from isometry.adapters.torch.edit import edit
+from isometry.adapters.torch.joining import join
+from isometry.adapters.torch.retuning import require_possible, retuned
+from isometry.adapters.torch.standardising import standardise
+from isometry.adapters.torch.trials import next_number
+from isometry.errors import CannotEdit, IsometryError
+from isometry.network.edits import Edit, NetworkEdit, ScaleOutput, Standardise, TrainingEdit
+
+__all__ = ["TorchTreatment", "treating"]
+
+INPUTS_KEPT = 64 * 2**20
+"""Inputs of the untreated training that are kept, to standardise by. [bytes]"""
+
+
+def treating(
+    edits: Sequence[Edit],
+    *,
+    trial: int = 0,
+    steps: int | None = None,
+    seconds: float | None = None,
+    inputs: Path | None = None,
+) -> "TorchTreatment":
+    """Change whatever this process trains, until it is closed.
+
+    Args:
+        edits: what to change; without any, a training is only ended in time.
+        trial: its number; seeds that the script sets are shifted by it for good.
+        steps: leave the script after so many optimiser steps, as ``sys.exit()`` does.
+        seconds: leave it after the first step that ends later than this.
+        inputs: file with the inputs of the training. Without edits it is written, for ``Standardise`` it is read.
+    """
+    torch.manual_seed(trial)
+    if trial:
+        torch.manual_seed = torch.random.manual_seed = shifting(torch.manual_seed, trial)
+    return TorchTreatment(edits, steps=steps, seconds=seconds, inputs=inputs)
+
+
+class TorchTreatment:
+    """Changes that wait for a model and an optimiser; ``treating`` makes it."""
+
+    def __init__(self, edits: Sequence[Edit], *, steps: int | None, seconds: float | None, inputs: Path | None) -> None:
+        training = tuple(edit for edit in edits if isinstance(edit, TrainingEdit))
+        require_possible(training)
+        self.trouble: str | None = None
+        self.steps = 0
+        self.cut = False
+        self._tuning = tuple(edit for edit in training if not isinstance(edit, Standardise))
+        self._standardises = len(self._tuning) < len(training)
+        self._waiting = [edit for edit in edits if isinstance(edit, NetworkEdit)]
+        self._most_steps, self._seconds, self._began = steps, seconds, monotonic()
+        self._file = inputs
+        self._inputs: list[Tensor] | None = [] if inputs is not None and not edits else None
+        self._process = os.getpid()
+        self._open = threading.local()
+        self._optimizers: list[weakref.ref[Optimizer]] = []
+        self._tuned: set[int] = set()
+        self._has_tuned = False
+        self._newcomers: list[tuple[weakref.ref[nn.Module], list[Tensor]]] = []
+        self._lead: int | None = None
+        self._originals: list[tuple[type, str, Any]] = []
+        self._closed = False
+        self._attach()
+
+    @property
+    def is_reached(self) -> bool:
+        """However the script ends now, it is our doing."""
+        return self.trouble is not None or self.cut
+
+    def close(self, ending: str = "finished") -> None:
+        """Take every hook off; may be called again. What could not be changed is said in ``trouble``."""
+        if self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        self._detach()
+        if self._inputs and self._file is not None:
+            torch.save(self._inputs, self._file)
+        if self.trouble is None and ending == "finished":
+            self.trouble = self._left_undone()
+
+    def _left_undone(self) -> str | None:
+        if self._waiting or self._standardises:
+            return self._unplaced()
+        if self._tuning and not self._has_tuned:
+            return "CannotEdit: no torch.optim.Optimizer was seen, so rate, clipping and optimiser stayed as they are."
+        return None
+
+    def _unplaced(self) -> str:
+        names = [name for one in self._waiting for name in getattr(one, "layers", ())]
+        what = f"`{'`, `'.join(dict.fromkeys(names))}`" if names else "The network"
+        return f"CannotEdit: {what} was called by nobody before the first step, so it could not be changed."
+
+    # --------------------------------------------------------------- attaching
+
+    def _attach(self) -> None:
+        if self._waiting or self._standardises or self._inputs is not None:
+            self._replace(nn.Module, "__call__", self._calling)
+        if self._tuning or self._waiting:
+            self._replace(Optimizer, "__init__", self._making)
+            for scheduler in (LRScheduler, ReduceLROnPlateau):
+                self._replace(scheduler, "__init__", self._scheduling)
+        process.open_listener(self)
+
+    def _replace(self, owner: type, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        original = vars(owner)[name]
+        self._originals.append((owner, name, original))
+        setattr(owner, name, functools.wraps(original)(around(original)))
+
+    def _detach(self) -> None:
+        process.close_listener(self)
+        while self._originals:
+            setattr(*self._originals.pop())
+
+    def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if self._is_off or getattr(self._open, "call", False):
+                return original(module, *args, **kwargs)
+            self._open.call = True
+            try:
+                self._called(module, args, kwargs)
+                return original(module, *args, **kwargs)
+            finally:
+                self._open.call = False
+
+        return call
+
+    def _making(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def init(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            self._optimizers.append(weakref.ref(optimizer))
+
+        return init
+
+    def _scheduling(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def init(scheduler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            if isinstance(optimizer, Optimizer) and not self._is_off:
+                with self._leaving_on_faults():
+                    self._tune(optimizer)
+            original(scheduler, optimizer, *args, **kwargs)
+
+        return init
+
+    @property
+    def _is_off(self) -> bool:
+        return self._closed or os.getpid() != self._process
+
+    @contextmanager
+    def _leaving_on_faults(self) -> Iterator[None]:
+        """A change that cannot be made ends the script: without it, it would be another training."""
+        self._leave_if_over()
+        try:
+            yield
+        except IsometryError as fault:
+            self.trouble = " ".join(f"{type(fault).__name__}: {fault}".split())
+        except Exception as fault:  # noqa: BLE001  the user's forward pass may raise anything when it is followed
+            self.trouble = " ".join(f"the change could not be made: {type(fault).__name__}: {fault}".split())
+        self._leave_if_over()
+
+    def _leave_if_over(self) -> None:
+        if self.is_reached:
+            raise SystemExit(0)
+
+    # -------------------------------------------------------------- the network
+
+    def _called(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A module was called by the script itself, or by a module that is no part of a network."""
+        self._leave_if_over()
+        module = process.unwrapped(module)
+        if next(module.parameters(), None) is None:
+            return
+        with self._leaving_on_faults():
+            if self._waiting:
+                self._change(module, args, kwargs)
+            if self._standardises and not self._waiting:
+                self._standardise(module)
+            for optimizer in self._known_optimizers():
+                self._tune(optimizer)
+        if self._inputs is not None and torch.is_grad_enabled() and module.training:
+            self._keep(args[0] if args else next(iter(kwargs.values()), None))
+
+    def _change(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Make the changes that are meant for this module or its parts."""
+        here, later = [], []
+        name_in = _Names(module)
+        for one in self._waiting:
+            mine, others = name_in.split(one)
+            here += [mine] if mine is not None else []
+            later += [others] if others is not None else []
+        if not here:
+            return
+        before = {id(parameter) for parameter in module.parameters()}
+        with torch.inference_mode(False), torch.enable_grad():  # what is made here is to be trained
+            args, kwargs = tree_map(_trainable, (args, kwargs))
+            edit(module, here, batch=Call(args, kwargs), seed=next_number())
+        self._waiting = later
+        newcomers: list[Tensor] = [parameter for parameter in module.parameters() if id(parameter) not in before]
+        if newcomers:
+            self._newcomers.append((weakref.ref(name_in.whole), newcomers))
+            for optimizer in self._known_optimizers():
+                join(optimizer, name_in.whole, newcomers)
+
+    def _standardise(self, module: nn.Module) -> None:
+        if self._file is None or not self._file.is_file():
+            raise CannotEdit("The inputs of the untreated training are not known, so there is nothing to scale by.")
+        self._standardises = False
+        kept = torch.load(self._file, weights_only=True)
+        device = next(module.parameters()).device
+        standardise(module, [inputs.to(device) for inputs in kept])
+
+    def _keep(self, inputs: Any) -> None:
+        assert self._inputs is not None
+        if isinstance(inputs, Tensor) and sum(kept.nbytes for kept in self._inputs) < INPUTS_KEPT:
+            self._inputs.append(inputs.detach().cpu().clone())
+
+    # ------------------------------------------------------------ the optimiser
+
+    def _known_optimizers(self) -> Iterator[Optimizer]:
+        for reference in self._optimizers:
+            optimizer = reference()
+            if optimizer is not None:
+                yield optimizer
+
+    def _tune(self, optimizer: Optimizer) -> None:
+        if id(optimizer) in self._tuned:
+            return
+        self._tuned.add(id(optimizer))
+        if self._tuning:
+            retuned(optimizer, self._tuning)
+            self._has_tuned = True
+        for reference, newcomers in self._newcomers:
+            model = reference()
+            if model is not None:
+                join(optimizer, model, newcomers)
+
+    def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """An optimiser is about to step: by now all must have been changed."""
+        if self._is_off:
+            return
+        with self._leaving_on_faults():
+            if self._waiting or self._standardises:
+                self.trouble = self._unplaced()
+            elif id(optimizer) not in self._tuned:
+                self._tune(optimizer)
+
+    def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """It has stepped. The steps of the first one that does are counted."""
+        if self._is_off:
+            return
+        if self._lead is None:
+            self._lead = id(optimizer)
+        self.steps += self._lead == id(optimizer)
+        over = self._most_steps is not None and self.steps >= self._most_steps
+        late = self._seconds is not None and monotonic() - self._began > self._seconds
+        self.cut = self.cut or over or late
+        self._leave_if_over()
+
+    # ---------------------------------------------------- what is not listened to
+
+    def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None:
+        """Nothing is done then."""
+
+    def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
+        """Nothing is done then."""
+
+    def loss_scaled(self, scale: Tensor) -> None:
+        """Nothing is done then."""
+
+    def recomputation(self) -> AbstractContextManager[object]:
+        """Nothing is done then."""
+        return nullcontext()
+
+
+class _Names:
+    """What a watch calls the parts of a module that the script has called.
+
+    Where it knows one model, their names in the largest module that holds them; where there are several, with the name
+    of the variable before them.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.whole = process.find_whole(module)
+        path = next((name for name, part in self.whole.named_modules() if part is module), "")
+        inside = [*dict(module.named_modules()), *dict(module.named_parameters())]
+        self._own = {_joined(path, name): name for name in inside}
+        self._all = {*dict(self.whole.named_modules()), *dict(self.whole.named_parameters())}
+        self._prefix = process.find_name(self.whole)
+
+    def split(self, one: NetworkEdit) -> tuple[NetworkEdit | None, NetworkEdit | None]:
+        """The part of an edit that this module can be given, under its own names, and what is left for others."""
+        if isinstance(one, ScaleOutput):
+            return one, None
+        layers = one.layers
+        found = self._found(layers, "") if set(layers) <= self._all else self._found(layers, f"{self._prefix}.")
+        left = tuple(name for name in layers if name not in found)
+        mine = replace(one, layers=tuple(found.values())) if found else None
+        return mine, replace(one, layers=left) if left else None
+
+    def _found(self, layers: Sequence[str], prefix: str) -> dict[str, str]:
+        """Own names of the layers that are parts of the module."""
+        bare = {name: name[len(prefix) :] for name in layers if name.startswith(prefix)}
+        return {name: self._own[inner] for name, inner in bare.items() if inner in self._own}
+
+
+def _trainable(value: Any) -> Any:
+    """A tensor of inference mode as one that a graph may hold."""
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
