@@ -1,5 +1,6 @@
-"""Both engines give the same, and a pool leaves nothing running."""
+"""Engines give the same, a process that dies costs one task, and a pool leaves nothing running."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from isometry.errors import IsometryError
-from isometry.treatment.engines import Engine, Pool, Serial
+from isometry.treatment.engines import Died, Engine, Pool, Serial
 
 
 def square(number: int) -> int:
@@ -47,6 +48,52 @@ def refuse_fussily(number: int) -> int:
 
 def end_the_process(number: int) -> int:
     os._exit(3)
+
+
+def end_if_odd(number: int) -> int:
+    if number % 2:
+        os._exit(number)
+    return number
+
+
+def be_killed(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with_a_child(task: tuple[Path, int]) -> int:
+    """The first dies while a child of its own goes on, which holds all that was open."""
+    folder, number = task
+    if number:
+        return number
+    child = os.fork()
+    if not child:
+        time.sleep(1000)
+    (folder / "child.pid").write_text(str(child))
+    os._exit(3)
+
+
+class Fatal:
+    """Can be read by a process until a file is there."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        if state["flag"].exists():
+            os._exit(6)
+        vars(self).update(state)
+
+    def __call__(self, number: int) -> int:
+        if number == 0:
+            while not self.flag.with_name("1").exists():
+                time.sleep(0.01)
+            self.flag.touch()
+            os._exit(5)
+        self.flag.with_name(str(number)).touch()
+        while not self.flag.exists():
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os._exit(7)
 
 
 def note_and_wait(task: tuple[Path, int]) -> None:
@@ -128,9 +175,61 @@ def test_exception_from_another_process_says_where_it_arose() -> None:
         list(Pool(2, say=quiet).map(refuse_fussily, [0, 1]))
 
 
-def test_death_of_a_process_is_told() -> None:
-    with pytest.raises(IsometryError, match="exit code 3"):
-        list(Pool(2, say=quiet).map(end_the_process, [0, 1]))
+def test_a_process_that_dies_costs_one_task_and_another_takes_its_place() -> None:
+    with closing(Pool(2, say=quiet)) as pool:
+        results = dict(pool.map(end_if_odd, range(7)))
+        assert {place: given for place, given in results.items() if place % 2 == 0} == {0: 0, 2: 2, 4: 4, 6: 6}
+        assert [results[place] for place in (1, 3, 5)] == [
+            Died(f"its process ended with exit code {code}") for code in (1, 3, 5)
+        ]
+        assert sorted(pool.map(end_if_odd, [8, 10, 12])) == [(0, 8), (1, 10), (2, 12)]
+
+
+def test_deaths_of_all_are_told_one_by_one() -> None:
+    with closing(Pool(2, say=quiet)) as pool:
+        for count in (3, 1):
+            results = dict(pool.map(end_the_process, range(count)))
+            assert results == dict.fromkeys(range(count), Died("its process ended with exit code 3"))
+
+
+def test_process_that_died_between_two_calls_is_replaced() -> None:
+    with closing(Pool(2, say=quiet)) as pool:
+        processes = {process for _, process in pool.map(own_process, range(6))}
+        victim = processes.pop()
+        os.kill(victim, signal.SIGTERM)
+        while victim in (child.pid for child in multiprocessing.active_children()):
+            time.sleep(0.01)
+        others = {process for _, process in pool.map(own_process, range(6))}
+        assert all(isinstance(process, int) and process != victim for process in others)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_killed_process_is_told_with_what_often_kills() -> None:
+    with closing(Pool(2, say=quiet)) as pool:
+        ((_, died),) = pool.map(be_killed, [0])
+    assert died == Died("its process ended with exit code −9, which often means that memory ran out")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_death_is_noticed_though_a_child_lives_on(tmp_path: Path) -> None:
+    with closing(Pool(2, say=quiet)) as pool:
+        results = dict(pool.map(die_with_a_child, [(tmp_path, number) for number in range(3)]))
+    os.kill(int((tmp_path / "child.pid").read_text()), signal.SIGKILL)
+    assert results == {0: Died("its process ended with exit code 3"), 1: 1, 2: 2}
+
+
+def test_where_no_process_can_follow_the_rest_is_told_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    with closing(Pool(2, say=said.append)) as pool:
+        results = dict(pool.map(Fatal(tmp_path / "flag"), range(4)))
+    follows = "one of them ended at once, with exit code 6"
+    assert results == {
+        0: Died("its process ended with exit code 5"),
+        1: Died("its process ended with exit code 7"),
+        2: Died(f"no process was left for it: {follows}"),
+        3: Died(f"no process was left for it: {follows}"),
+    }
+    assert said == [f"No process can take the place of one that died: {follows}."]
 
 
 def test_what_cannot_be_pickled_runs_here_and_that_is_said() -> None:

@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class FakeTrainer:
     faults: tuple[tuple[Edit, ...], ...] = ()
     refused: tuple[tuple[Edit, ...], ...] = ()
     interrupted: tuple[tuple[tuple[Edit, ...], int], ...] = ()
+    deadly: tuple[tuple[tuple[Edit, ...], int], ...] = ()
+    """(edits, seed) that end the process."""
     unwatched: bool = False
     data: Any = ((1.0, 2.0), (0.0, 1.0))
 
@@ -75,6 +77,8 @@ class FakeTrainer:
         edits = tuple(edits)
         if (edits, seed) in self.interrupted:
             raise KeyboardInterrupt
+        if (edits, seed) in self.deadly:
+            os._exit(9)
         with self.log.open("a") as stream:
             stream.write(f"{[type(edit).__name__ for edit in edits]} {seed}\n")
         if edits in self.refused:
@@ -627,6 +631,37 @@ def test_outcome_does_not_depend_on_the_engine(made: Made, engine: Engine, tmp_p
     other = Trial(tmp_path / "other", replace(trial.trainer, log=tmp_path / "other-log"), [])
     assert same(other.treat(GENTLE, REDRAW, engine=engine), alone)
     assert sorted(other.trainer.trained) == sorted(trial.trainer.trained)
+
+
+def test_training_whose_process_dies_is_told_and_tried_again_by_the_same_call(made: Made) -> None:
+    trial = made({UNTREATED: STUCK, GENTLE: GOOD, WARM: GOOD}, deadly=((UNTREATED, 1), (GENTLE, 0), (WARM, 2)))
+    outcome = trial.treat(GENTLE, WARM, engine=Pool(2, say=refuse))
+    died = "its process ended with exit code 9"
+    assert [course.fault for course in outcome.trials[0].courses] == ["", died, ""]
+    assert outcome.trials[1].stopped == f"could not be trained: {died}"
+    assert [isfinite(course.score) for course in outcome.trials[2].courses] == [True, True, False]
+    assert outcome.verdict != "helped"
+    assert f"untreated, seed 1: {died}; the same call would train it again." in trial.said
+    before = trial.trainer.trained
+    trial.trainer = replace(trial.trainer, deadly=())
+    outcome = trial.treat(GENTLE, WARM)
+    assert outcome.verdict == "helped"
+    assert not any(course.fault for arm in outcome.trials for course in arm.courses)
+    assert len(before) == len(set(before)) == 4
+    assert sorted(trial.trainer.trained[4:]) == [
+        "['ScaleRate'] 0",
+        "['ScaleRate'] 1",
+        "['ScaleRate'] 2",
+        "['WarmUp'] 2",
+        "[] 1",
+    ]
+
+
+def test_deaths_of_all_untreated_trainings_end_the_study_with_the_reason(made: Made) -> None:
+    trial = made({UNTREATED: STUCK}, deadly=tuple((UNTREATED, seed) for seed in range(3)))
+    with pytest.raises(NotRecorded, match="its process ended with exit code 9"):
+        trial.treat(GENTLE, engine=Pool(2, say=refuse))
+    assert trial.trainer.trained == []
 
 
 INTERRUPTED = """

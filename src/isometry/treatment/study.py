@@ -18,7 +18,7 @@ from isometry.history.store import open_run
 from isometry.network.trial import Course, Trainer
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
-from isometry.treatment.engines import Engine
+from isometry.treatment.engines import Died, Engine
 from isometry.treatment.likeness import likeness
 from isometry.treatment.outcome import Arm, Outcome
 from isometry.treatment.prescription import Prescription
@@ -158,10 +158,15 @@ class _Study:
         if done:
             self.say(f"{name}: {len(done)} of {len(seeds)} trainings were made before.")
         with closing(self.engine.map(Training(self.trainer, self.kept), tasks)) as results:
-            for place, course in results:
-                done[tasks[place].seed] = course
-                how = course.fault or f"score {number(course.score)}"
-                self.say(f"{name}, seed {tasks[place].seed}: {how}, {course.seconds:.3g} s.")
+            for place, given in results:
+                seed = tasks[place].seed
+                if isinstance(given, Died):  # nothing is kept of it, so that a study that goes on tries it again
+                    done[seed] = Course(seed, np.empty(0), nan, fault=given.reason)
+                    self.say(f"{name}, seed {seed}: {given.reason}; the same call would train it again.")
+                    continue
+                done[seed] = given
+                how = given.fault or f"score {number(given.score)}"
+                self.say(f"{name}, seed {seed}: {how}, {given.seconds:.3g} s.")
         return tuple(done[seed] for seed in seeds)
 
     # Diagnoses --------------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ a process has.
 from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar
 
+from isometry.treatment.engines.answers import Died
 from isometry.treatment.engines.pool import Pool
 from isometry.treatment.engines.serial import Serial
 
-__all__ = ["Engine", "Pool", "Serial"]
+__all__ = ["Died", "Engine", "Pool", "Serial"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -21,11 +22,12 @@ class Engine(Protocol):
 
     def map(
         self, function: Callable[[Task], Result], tasks: Sequence[Task]
-    ) -> Generator[tuple[int, Result], None, None]:
+    ) -> Generator[tuple[int, Result | Died], None, None]:
         """Place of a task and what the function gave for it, as soon as it is known, in any order.
 
-        What the function raises is raised here, and ends the rest. Whoever does not go to the end closes the generator,
-        so that nothing is left running. One such call at a time.
+        A task whose process died, because memory ran out or compiled code crashed, has ``Died`` in place of a result;
+        the others go on. What the function raises is raised here, and ends the rest. Whoever does not go to the end
+        closes the generator, so that nothing is left running. One such call at a time.
         """
 
     def close(self) -> None:
