@@ -17,6 +17,7 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleOutput,
     ScaleRate,
     ScaleWeights,
     Standardise,
@@ -314,6 +315,42 @@ def test_inputs_are_standardised_and_targets_are_not():
     assert not proposed("insert-norm", targets)
     assert proposed("change-optimizer", targets)[0].edits == (ChangeOptimizer("adam", 0.03),)
     assert proposed("raise-rate", targets, run_of(ADAM))[0].edits == (ScaleRate(30.0),)
+
+
+def far_targets(mean, std, optimizer=SGD, kind="mse", **facts):
+    """A finding about targets out of scale, and a run that tells them."""
+    event = {"step": 0, "kind": kind, "targets": {"mean": mean, "std": std}}
+    cause = Cause("scale of the targets", None, "", ("fc5",))
+    found = finding("unscaled_input", layers=("fc5",), causes=(cause,))
+    return found, run_of(optimizer, loss_kind=[event], **facts)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "kind", "factor"),
+    [(5000.0, 200.0, "mse", 2.5e-5), (5000.0, 200.0, "smooth_l1", 0.005), (0.0, 0.002, "smooth_l1", 250_000.0)],
+)
+def test_outputs_get_the_scale_of_the_targets_and_plain_descent_another_rate(mean, std, kind, factor):
+    first, *_ = proposed("scale-outputs", *far_targets(mean, std, kind=kind))
+    assert first.edits == (ScaleOutput(mean, std), ScaleRate(factor))
+    first, *more = proposed("scale-outputs", *far_targets(mean, std, ADAM, kind))
+    assert first.edits == (ScaleOutput(mean, std),)
+    assert not more
+
+
+def test_a_rate_that_was_chosen_for_far_targets_is_judged_by_the_first_step():
+    first, second = proposed("scale-outputs", *far_targets(0.0, 1000.0, SGD, ratio=0.02))
+    assert first.edits[1] == ScaleRate(1e-6)
+    assert second.edits[1] == ScaleRate(1e-3)  # steps fitted; gradients grow by the deviation
+    _, second = proposed("scale-outputs", *far_targets(0.0, 1000.0, ADAM | {"lr": 3.0}))
+    assert second.edits == (ScaleOutput(0.0, 1000.0), ScaleRate(1e-3))
+
+
+def test_numbers_of_targets_are_told_as_finely_as_they_scatter():
+    first, *_ = proposed("scale-outputs", *far_targets(123456.789, 2.3456, ADAM))
+    assert first.edits == (ScaleOutput(123456.79, 2.35),)
+    constant, *_ = proposed("scale-outputs", *far_targets(50.0, 0.0, ADAM))
+    assert constant.edits == (ScaleOutput(50.0, 50.0),)
+    assert not proposed("scale-outputs", finding("unscaled_input", layers=("fc1",), evidence=(INPUTS,)))
 
 
 def test_every_proposal_is_a_sentence():

@@ -12,6 +12,7 @@ __all__ = [
     "NetworkEdit",
     "Reinitialise",
     "ReplaceActivation",
+    "ScaleOutput",
     "ScaleRate",
     "ScaleWeights",
     "Standardise",
@@ -68,7 +69,15 @@ class ScaleWeights:
     factor: float
 
 
-NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights
+@dataclass(frozen=True, slots=True)
+class ScaleOutput:
+    """Let the network give shift + factor · f(x), two constants that nothing learns."""
+
+    shift: float
+    factor: float
+
+
+NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights | ScaleOutput
 
 
 # The training ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleOutput,
     ScaleRate,
     ScaleWeights,
     Standardise,
@@ -107,6 +108,14 @@ with torch.no_grad():
         for parameter in model.get_submodule(name).parameters(recurse=False):
             parameter *= {factor:.6g}"""
 
+OUTPUT = """\
+# Outputs on the scale of the targets; behind the line that builds the model.
+def on_the_scale_of_the_targets(module, args, output):
+    return {shift!r} + {factor!r} * output
+
+
+model.register_forward_hook(on_the_scale_of_the_targets)"""
+
 SKIP = '''\
 class Skip(nn.Sequential):
     """h = φ(z) + x"""
@@ -172,6 +181,7 @@ ORDER = (
     ReplaceActivation,
     AddSkip,
     InsertNorm,
+    ScaleOutput,
     ChangeOptimizer,
     ScaleRate,
     WarmUp,
@@ -224,6 +234,8 @@ def _sentence(edit: Edit) -> str:
             return f"Put {edit.norm} normalisation {side} the activation of {_listed(edit.layers)}."
         case AddSkip():
             return f"Add what it reads to the activated output of each of {_listed(edit.layers)}, where shapes agree."
+        case ScaleOutput():
+            return f"Multiply the network's output by {edit.factor:g} and add {edit.shift:g}."
         case ScaleRate():
             return f"Multiply the learning rate by {edit.factor:g}."
         case WarmUp():
@@ -260,6 +272,8 @@ def _network_block(edit: Edit, architecture: Architecture) -> str:
             return _norm(edit, architecture)
         case AddSkip():
             return _skip(edit, architecture)
+        case ScaleOutput():
+            return OUTPUT.format(shift=edit.shift, factor=edit.factor)
         case _:
             return ""
 

@@ -14,13 +14,28 @@ from isometry.adapters.torch.initialise import APART
 from isometry.adapters.torch.laws import Block, flat_orthogonal, normal
 from isometry.adapters.torch.restructuring import NORMS, Restructuring, Structural, Undo, require_somewhere
 from isometry.adapters.torch.roots import compiler_of
+from isometry.adapters.torch.scaling import scale_output
 from isometry.adapters.torch.sites import Site, Sites
 from isometry.adapters.torch.weights import Matrix, fill, matrices_of, scaled
 from isometry.errors import CannotEdit
-from isometry.network.edits import InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation, ScaleWeights
+from isometry.network.edits import (
+    InsertNorm,
+    NetworkEdit,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleOutput,
+    ScaleWeights,
+)
 from isometry.network.nonlinearity import FUNCTIONS
 
 __all__ = ["edit"]
+
+NUMBERS: dict[type, dict[str, float]] = {
+    Reinitialise: {"gain": 0.0},
+    ScaleWeights: {"factor": -math.inf},
+    ScaleOutput: {"shift": -math.inf, "factor": 0.0},
+}
+"""Numbers of an edit, with what they have to be above."""
 
 
 def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: int = 0) -> tuple[str, ...]:
@@ -34,7 +49,8 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
 
     h = N(φ(N(z))) + x where a layer gets all of it. Weights are drawn with the deviation gain / √fan_in, independent or
     orthogonal, and their biases become 0; recurrent layers get Glorot's matrices and orthogonal ones from step to step.
-    Frozen parameters stay. Of two changes to the same place the later one counts.
+    Frozen parameters stay. Of two changes to the same place the later one counts. An output is scaled by buffers of the
+    model, inside its own call.
 
     Methods other than ``forward`` stay as they are, and so do parts of the model that were compiled before.
 
@@ -54,11 +70,21 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
     edits = tuple(edits)
     _require_editable(model, edits)
     structural = [edit for edit in edits if isinstance(edit, Structural)]
+    scalings = [edit for edit in edits if isinstance(edit, ScaleOutput)]
     told: list[str] = []
     with _all_or_nothing() as undo:
+        call = (
+            batch
+            if isinstance(batch, Call)
+            else call_of(model, batch, None)
+            if structural or scalings
+            else Call((), {})
+        )
         if structural:
-            call = batch if isinstance(batch, Call) else call_of(model, batch, None)
             told += Restructuring(model, (call.args, call.kwargs), undo).carry_out(structural)
+        for scaling in scalings:
+            undo.append(_AsBefore(model))
+            scale_output(model, scaling, (call.args, call.kwargs))
         generator = torch.Generator().manual_seed((seed + APART) % 2**63)
         for edit in edits:
             if isinstance(edit, Reinitialise | ScaleWeights):
@@ -79,9 +105,15 @@ def _require_editable(model: nn.Module, edits: Sequence[NetworkEdit]) -> None:
             raise CannotEdit(f"activation: there is no {edit.activation!r}. There are {', '.join(FUNCTIONS)}.")
         if isinstance(edit, InsertNorm) and edit.norm not in NORMS:
             raise CannotEdit(f"norm: there is no {edit.norm!r}. There are {', '.join(NORMS)}.")
-        size = edit.gain if isinstance(edit, Reinitialise) else edit.factor if isinstance(edit, ScaleWeights) else 1.0
-        if not math.isfinite(size) or (isinstance(edit, Reinitialise) and size <= 0):
-            raise CannotEdit(f"{type(edit).__name__}: {size:g} was given; a finite number is needed, a gain above 0.")
+        _require_fitting_numbers(edit)
+
+
+def _require_fitting_numbers(edit: NetworkEdit) -> None:
+    for name, least in NUMBERS.get(type(edit), {}).items():
+        number = getattr(edit, name)
+        if not (math.isfinite(number) and number > least):
+            needed = "a finite number" if least == -math.inf else f"a finite number above {least:g}"
+            raise CannotEdit(f"{type(edit).__name__}: {name} = {number:g} was given; {needed} is needed.")
 
 
 @contextmanager
@@ -145,6 +177,21 @@ def _orthogonal(block: Block, gain: float, generator: torch.Generator) -> Tensor
     """Orthogonal rows or columns, a kernel counted as part of the inputs; of the deviation gain / √fan_in."""
     rows, columns = len(block.values), math.prod(block.values.shape[1:])
     return flat_orthogonal(block, gain * math.sqrt(max(rows, columns) / block.fan_in), generator)
+
+
+class _AsBefore:
+    """Puts a model's own forward pass and buffers back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._forward, self._buffers = model, vars(model).get("forward"), dict(model._buffers)
+
+    def __call__(self) -> None:
+        self._model._buffers.clear()
+        self._model._buffers.update(self._buffers)
+        if self._forward is None:
+            vars(self._model).pop("forward", None)
+        else:
+            vars(self._model)["forward"] = self._forward
 
 
 class _Restored:

@@ -1,13 +1,14 @@
 """Inputs of mean 0 and deviation 1, feature by feature, as a first step inside a model's own call."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isometry.adapters.torch.describe import describe
+from isometry.adapters.torch.surrounding import Surrounding
 from isometry.errors import CannotEdit, IsometryError
 from isometry.network.architecture import Layer
 
@@ -39,21 +40,8 @@ def standardise(model: nn.Module, batches: Iterable[Any]) -> None:
         vars(model)["forward"] = _Standardising(model)
 
 
-class _Standardising:
-    """Stands as ``forward`` in a model; goes along when it is copied or pickled."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.present: Callable[..., Any] | None = vars(module).get("forward")
-
-    @property
-    def own(self) -> Callable[..., Any]:
-        """The forward pass as it was before."""
-        return self.present if self.present is not None else type(self.module).forward.__get__(self.module)
-
-    @property
-    def __wrapped__(self) -> Callable[..., Any]:  # what the signature is asked of
-        return self.own
+class _Standardising(Surrounding):
+    """Stands as ``forward`` in a model."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if args:

@@ -15,7 +15,7 @@ def standardise_inputs(diagnosis: Diagnosis, finding: Finding) -> Iterable[Propo
     """Subtract the mean of every input feature and divide by its standard deviation, as the training data have them.
 
     Weights are drawn for inputs of mean 0 and size 1, and one rate suits all columns only if they are alike. Targets
-    out of scale are another matter, which no edit of the network sees.
+    out of scale are another matter.
 
     Sources: LeCun et al. 1998, section 4.3.
     """
