@@ -174,10 +174,10 @@ def test_skips_add_what_a_layer_reads():
 def test_outputs_are_on_the_scale_of_the_targets():
     model = dense()
     before = copy.deepcopy(model)
-    patched([ScaleOutput(1234567.875, 0.0625)], model)
+    patched([ScaleOutput((), 1234567.875, 0.0625)], model)
     assert torch.equal(model(BATCH), 1234567.875 + 0.0625 * before(BATCH))
     told = Architecture((Layer("a", "linear", "Dense"),), framework="keras")
-    assert patch([ScaleOutput(-3.0, 20.0)], told) == "# Multiply the network's output by 20 and add -3.\n"
+    assert patch([ScaleOutput((), -3.0, 20.0)], told) == "# Multiply the network's output by 20 and add -3.\n"
 
 
 def test_rates_are_scaled_and_optimisers_made():

@@ -331,9 +331,9 @@ def far_targets(mean, std, optimizer=SGD, kind="mse", **facts):
 )
 def test_outputs_get_the_scale_of_the_targets_and_plain_descent_another_rate(mean, std, kind, factor):
     first, *_ = proposed("scale-outputs", *far_targets(mean, std, kind=kind))
-    assert first.edits == (ScaleOutput(mean, std), ScaleRate(factor))
+    assert first.edits == (ScaleOutput(("fc5",), mean, std), ScaleRate(factor))
     first, *more = proposed("scale-outputs", *far_targets(mean, std, ADAM, kind))
-    assert first.edits == (ScaleOutput(mean, std),)
+    assert first.edits == (ScaleOutput(("fc5",), mean, std),)
     assert not more
 
 
@@ -342,14 +342,14 @@ def test_a_rate_that_was_chosen_for_far_targets_is_judged_by_the_first_step():
     assert first.edits[1] == ScaleRate(1e-6)
     assert second.edits[1] == ScaleRate(1e-3)  # steps fitted; gradients grow by the deviation
     _, second = proposed("scale-outputs", *far_targets(0.0, 1000.0, ADAM | {"lr": 3.0}))
-    assert second.edits == (ScaleOutput(0.0, 1000.0), ScaleRate(1e-3))
+    assert second.edits == (ScaleOutput(("fc5",), 0.0, 1000.0), ScaleRate(1e-3))
 
 
 def test_numbers_of_targets_are_told_as_finely_as_they_scatter():
     first, *_ = proposed("scale-outputs", *far_targets(123456.789, 2.3456, ADAM))
-    assert first.edits == (ScaleOutput(123456.79, 2.35),)
+    assert first.edits == (ScaleOutput(("fc5",), 123456.79, 2.35),)
     constant, *_ = proposed("scale-outputs", *far_targets(50.0, 0.0, ADAM))
-    assert constant.edits == (ScaleOutput(50.0, 50.0),)
+    assert constant.edits == (ScaleOutput(("fc5",), 50.0, 50.0),)
     assert not proposed("scale-outputs", finding("unscaled_input", layers=("fc1",), evidence=(INPUTS,)))
 
 

@@ -227,6 +227,8 @@ def _edited(layer: ChainLayer, edit: NetworkEdit) -> ChainLayer:
             return replace(layer, skip=True)
         case ScaleWeights():
             return replace(layer, sigma_w=edit.factor * layer.sigma_w)
+        case _:  # nothing that changes how δ goes along depth
+            return layer
 
 
 def _narrowness(layer: ChainLayer, units: float) -> float:

@@ -71,8 +71,9 @@ class ScaleWeights:
 
 @dataclass(frozen=True, slots=True)
 class ScaleOutput:
-    """Let the network give shift + factor · f(x), two constants that nothing learns."""
+    """Let the network that ends with these layers give shift + factor · f(x), two constants that nothing learns."""
 
+    layers: tuple[str, ...]
     shift: float
     factor: float
 

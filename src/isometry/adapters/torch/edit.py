@@ -83,6 +83,7 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
         if structural:
             told += Restructuring(model, (call.args, call.kwargs), undo).carry_out(structural)
         for scaling in scalings:
+            _require_known(model, scaling)
             undo.append(_AsBefore(model))
             scale_output(model, scaling, (call.args, call.kwargs))
         generator = torch.Generator().manual_seed((seed + APART) % 2**63)
@@ -106,6 +107,14 @@ def _require_editable(model: nn.Module, edits: Sequence[NetworkEdit]) -> None:
         if isinstance(edit, InsertNorm) and edit.norm not in NORMS:
             raise CannotEdit(f"norm: there is no {edit.norm!r}. There are {', '.join(NORMS)}.")
         _require_fitting_numbers(edit)
+
+
+def _require_known(model: nn.Module, edit: ScaleOutput) -> None:
+    sites = Sites()
+    sites.add(model)
+    unknown = [f"`{name}`: there is no such layer." for name in edit.layers if name not in {s.name for s in sites.all}]
+    if unknown:
+        raise CannotEdit(f"ScaleOutput is not possible. {' '.join(unknown)}")
 
 
 def _require_fitting_numbers(edit: NetworkEdit) -> None:

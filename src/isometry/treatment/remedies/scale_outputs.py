@@ -34,7 +34,7 @@ def scale_outputs(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     if found is None or not any(cause.name == TARGETS for cause in finding.causes):
         return
     kind, mean, deviation = found
-    scaling = ScaleOutput(mean, deviation)
+    scaling = ScaleOutput(finding.layers, mean, deviation)
     words = f"Let the network give {mean:g} + {deviation:g} · f(x), as the targets have that mean and deviation"
     kept = 1.0 if is_adaptive(diagnosis.run) else two_digits(1 / _of_gradients(kind, deviation))
     yield _proposal(diagnosis, scaling, kept, words)
