@@ -29,6 +29,7 @@ CODES = {
     "N101": "non_finite",
     "D101": "unscaled_input",
     "D102": "unscaled_input",
+    "D103": "unscaled_input",
     "L101": "loss_not_decreasing",
     "L102": "loss_not_decreasing",
     "L201": "loss_spike",

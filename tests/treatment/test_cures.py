@@ -1,5 +1,6 @@
 """Sick trainings whose first prescription is the cure, trained with and without it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from isometry.adapters.torch.trials import TorchTrainer
 from isometry.diagnosis.diagnose import diagnose
 from isometry.history.store import open_run
-from isometry.network.edits import ScaleOutput
+from isometry.network.edits import ReplaceActivation, ScaleOutput
 from isometry.network.experiment import Experiment
 from isometry.treatment.prescribe import prescribe
 
@@ -30,7 +31,7 @@ def explained(inputs: Tensor, targets: Tensor):
 
 
 def prescribed(experiment: Experiment, folder: Path):
-    course = TorchTrainer(experiment, every=1).train((), seed=0, run=folder / "untreated")
+    course = TorchTrainer(experiment, every=4).train((), seed=0, run=folder / "untreated")
     diagnosis = diagnose(open_run(course.run))
     return course, diagnosis, prescribe(diagnosis)
 
@@ -80,4 +81,64 @@ def test_outputs_on_the_scale_of_the_targets_let_a_regression_learn(mean, deviat
     after = TorchTrainer(sick).train(plan.edits, seed=0)
     print(mean, deviation, plan.words, before.score, after.score)
     assert not before.score > 0.3
+    assert after.score > 0.7
+
+
+class Tagger(nn.Module):
+    """Embeds words, reads them with a convolution, and ends with a φ that its loss applies again."""
+
+    def __init__(self, last) -> None:
+        super().__init__()
+        self.words, self.read, self.leave, self.last = nn.Embedding(20, 8), nn.Conv1d(8, 16, 3), nn.Linear(16, 12), last
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        read = F.relu(self.read(self.words(tokens).transpose(1, 2))).amax(-1)
+        return self.last(self.leave(read))
+
+
+def tokens() -> tuple[Tensor, Tensor]:
+    """Sequences of words; the class is the rarest word's remainder."""
+    given = torch.randint(0, 20, (600, 5), generator=torch.Generator().manual_seed(0))
+    return given, given.amax(1) % 12
+
+
+def right(inputs: Tensor, targets: Tensor):
+    def metric(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float((model(inputs).argmax(-1) == targets).double().mean())
+
+    return metric
+
+
+@pytest.mark.parametrize(
+    "last", [nn.Softmax(-1), lambda z: torch.softmax(z, -1), nn.Sigmoid(), torch.sigmoid], ids=range(4)
+)
+def test_an_output_without_the_second_softmax_learns_faster(last, tmp_path):
+    inputs, targets = tokens()
+    sick = Experiment(
+        build=lambda: Tagger(last),
+        data=(inputs, targets),
+        loss_fn=F.cross_entropy,
+        optimizer=adam(3e-3),
+        epochs=12,
+        batch_size=50,
+        metric=right(inputs, targets),
+    )
+    before, diagnosis, plans = prescribed(sick, tmp_path)
+    assert "D103" in [finding.code for finding in diagnosis.findings]
+    plan = next(plan for plan in plans if plan.remedy == "free-output")
+    assert plan.edits == (ReplaceActivation(("leave",), "identity"),)
+    after = TorchTrainer(sick).train(plan.edits, seed=0)
+    print([one.remedy for one in plans], before.score, after.score)
+    assert after.score > before.score + 0.1
+    assert after.losses[-1] < 1.45  # below what any answer behind a softmax costs: ln(1 + 11 / e) is 1.62
+
+
+def test_a_regression_without_relu_behind_it_meets_negative_targets(tmp_path):
+    sick = plants(mean=-0.5, deviation=1.0, optimizer=adam(3e-3))
+    sick = replace(sick, build=lambda: nn.Sequential(nn.Linear(3, 24), nn.Tanh(), nn.Linear(24, 1), nn.ReLU()))
+    before, _, plans = prescribed(sick, tmp_path)
+    assert plans[0].edits == (ReplaceActivation(("2",), "identity"),)
+    after = TorchTrainer(sick).train(plans[0].edits, seed=0)
+    assert before.score < 0.5
     assert after.score > 0.7

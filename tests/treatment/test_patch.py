@@ -106,6 +106,17 @@ def test_another_activation_stands_behind_the_named_layers_alone():
     assert [again[name].activation for name in (*HIDDEN, "6")] == ["relu", "relu", "relu", "sigmoid"]
 
 
+def test_a_softmax_is_taken_off_the_output():
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 5), nn.Softmax(1))
+    expected = model[:3](BATCH)
+    patched([ReplaceActivation(("2",), "identity")], model)
+    assert torch.equal(model(BATCH), expected)
+    called = Named(nn.Tanh())
+    called.head = nn.Sequential(nn.Linear(8, 1))
+    with pytest.raises(LookupError, match="No module for each activation"):
+        patched([ReplaceActivation(("head.0",), "identity")], called)
+
+
 def test_activations_behind_a_norm_and_in_attributes_are_found():
     model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1))
     patched([ReplaceActivation(("0",), "elu")], model)

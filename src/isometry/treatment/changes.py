@@ -25,11 +25,14 @@ __all__ = [
     "decades_that_stay",
     "draw_with",
     "is_hidden",
+    "is_out_of_reach",
     "is_through_time",
     "reads_input",
     "with_what_is_foretold",
 ]
 
+OUTPUT_ACTIVATION = "output activation"
+"""Name of the cause where the last φ keeps the answers in a range."""
 RECURRENCE = "recurrence"
 """Name of the cause where one step is repeated through time."""
 PROFILE_COUNTS = min(limits.FALL_SLOWS.value, limits.CLIMB_SLOWS.value)
@@ -202,6 +205,11 @@ def is_hidden(layer: Layer) -> bool:
 def reads_input(finding: Finding) -> bool:
     """Whether it is about what the network reads, not about what it is asked for."""
     return any(signal == Signal.INPUT for piece in finding.evidence for signal, _ in piece.reads)
+
+
+def is_out_of_reach(finding: Finding) -> bool:
+    """Whether it is about answers that the last nonlinearity cannot give."""
+    return any(cause.name == OUTPUT_ACTIVATION for cause in finding.causes)
 
 
 # Words ----------------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ MODULES = {
     "prelu": "nn.PReLU()",
     "celu": "nn.CELU()",
     "rrelu": "nn.RReLU()",
+    "softmax": "nn.Softmax(-1)",
 }
 """φ that are modules of PyTorch."""
 
@@ -310,7 +311,10 @@ def _scale(edit: ScaleWeights) -> str:
 
 def _replace(edit: ReplaceActivation, architecture: Architecture) -> str:
     module = MODULES.get(edit.activation)
-    old = {phi for name in edit.layers if (phi := block(architecture, architecture[name]).activation)}
+    layers = [architecture[name] for name in edit.layers]
+    old = {phi for layer in layers if (phi := block(architecture, layer).activation)}
+    if all(layer.output and layer.activation is None for layer in layers):  # φ of single elements have names
+        old = {"softmax"}
     if module is None or not old or not old <= MODULES.keys():
         return _comment(f"{_sentence(edit)} Write it into the model's forward().")
     return "\n".join(
@@ -319,7 +323,7 @@ def _replace(edit: ReplaceActivation, architecture: Architecture) -> str:
                 f"{edit.activation} in place of {' and '.join(sorted(old))}; behind the line that builds the model. "
                 "Where forward() calls the activation itself, write the other one there."
             ),
-            f"require_one_each(model, {_kinds(old)}, {_uses(old, architecture)})",
+            f"require_one_each(model, {_kinds(old)}, {_uses(old, architecture) or 1})",
             f"for layer in {_names(edit.layers)}:",
             f"    put(model, behind(model, layer, {_kinds(old)})[-1], {module})",
         )

@@ -712,3 +712,31 @@ def test_a_way_that_changes_from_pass_to_pass_is_refused():
     with pytest.raises(CannotEdit, match="does not take the same way twice"):
         edit(model, [ReplaceActivation(("fc",), "relu")], batch=numbers(4, 6))
     assert "forward" not in vars(model)
+
+
+# ------------------------------------------------------------------------- softmax
+
+
+class Attending(nn.Module):
+    """Attention written by hand, and an output of probabilities; each softmax is a function or a module."""
+
+    def __init__(self, softmax) -> None:
+        super().__init__()
+        self.query, self.key, self.leave, self.softmax = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(4, 3), softmax
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2), -1) @ x
+        return self.softmax(self.leave(seen.mean(1)))
+
+
+@pytest.mark.parametrize("softmax", [nn.Softmax(-1), lambda z: z.softmax(-1), lambda z: F.softmax(z, 1)], ids=range(3))
+def test_a_softmax_behind_the_output_is_replaced_and_the_one_of_attention_stays(softmax):
+    torch.manual_seed(0)
+    model, batch = Attending(softmax), torch.randn(7, 5, 4)
+    before = model(batch)
+    edit(model, [ReplaceActivation(("leave",), "identity")], batch=batch)
+    after = model(batch)
+    torch.testing.assert_close(after.softmax(-1), before)
+    assert not torch.allclose(after.sum(-1), torch.ones(7))
+    with pytest.raises(CannotEdit, match="no nonlinearity follows it that could be told"):
+        edit(model, [ReplaceActivation(("query",), "relu")], batch=batch)

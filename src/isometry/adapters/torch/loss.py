@@ -12,6 +12,7 @@ from torch import Tensor
 from isometry.adapters.torch import measure
 from isometry.adapters.torch.singular import fault_of, operation, saved, slope_fault_of, without_slope_somewhere
 from isometry.network.signals import MOMENTS, Signal
+from isometry.statistics.reach import RANGES
 
 __all__ = ["Suspect", "describe_loss", "where_not_finite", "where_slope_not_finite"]
 
@@ -33,6 +34,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "BinaryCrossEntropyWithLogitsBackward0": F.binary_cross_entropy_with_logits,
     "SmoothL1LossBackward0": F.smooth_l1_loss,
 }
+REGRESSION = frozenset({"mse", "smooth_l1"})
 PASSING = frozenset(
     f"{name}Backward0"
     for name in ("Softmax", "LogSoftmax", "Relu", "Sigmoid", "LogSigmoid", "Tanh", "BinaryCrossEntropyWithLogits")
@@ -44,6 +46,17 @@ RESHAPES = frozenset(
     for name in ("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Clone")
     for number in (0, 1)
 )
+APPLIED = {
+    "SoftmaxBackward0": "softmax",
+    "SigmoidBackward0": "sigmoid",
+    "HardsigmoidBackward0": "hardsigmoid",
+    "TanhBackward0": "tanh",
+    "ReluBackward0": "relu",
+    "SoftplusBackward0": "softplus",
+    "ExpBackward0": "exponential",
+}
+"""Nonlinearities whose range is bounded on one side or both."""
+CASTS = frozenset({"ToCopyBackward0"})
 LOOK_AT_MOST = 64
 """Nodes behind the loss in which its kind is looked for."""
 WALK_AT_MOST = 100_000
@@ -53,6 +66,9 @@ ASK_AT_MOST = 256
 
 def describe_loss(loss: Tensor) -> dict[str, Any]:
     """Kind of a loss, number of classes, and the moments of its targets and outputs where autograd has kept them.
+
+    ``phi`` is the nonlinearity of bounded range from which the loss function takes its logits, or the numbers that are
+    to meet the targets; ``beyond`` the mean square of what the targets of a regression have outside that range.
 
     ``l1`` and squares written by hand are told by their pattern of operations.
     """
@@ -68,12 +84,15 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
         if name in KINDS:
             return _described(KINDS[name], name, node)
         queue.extend(following for following, _ in node.next_functions)
-    return {"kind": _pattern(names), "classes": None, "targets": None, "outputs": None, "value": None}
+    unknown = dict.fromkeys(("classes", "targets", "outputs", "value", "phi", "beyond"))
+    return {"kind": _pattern(names)} | unknown
 
 
 def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
     outputs, targets = saved(node, "self"), saved(node, "target")
     classes, value = None, _own_value(name, outputs, targets)
+    phi = _applied(name, node)
+    beyond = _beyond(phi, targets) if kind in REGRESSION else None
     if name.startswith("NllLoss") and outputs is not None and outputs.dim() >= 1:
         classes = int(outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0])
         targets = outputs = None  # class numbers and log-probabilities have no scale
@@ -83,7 +102,38 @@ def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
         "targets": _moments(targets),
         "outputs": _moments(outputs),
         "value": value,
+        "phi": phi,
+        "beyond": beyond,
     }
+
+
+def _applied(name: str, node: Any) -> str | None:
+    """The nonlinearity right before the loss function, where that one asks for logits or for any numbers."""
+    given = _given(node)
+    if name.startswith("NllLoss"):
+        if given is None or given.name() != "LogSoftmaxBackward0":
+            return None
+        given = _given(given)
+    elif name != "BinaryCrossEntropyWithLogitsBackward0" and KINDS[name] not in REGRESSION:
+        return None
+    return APPLIED.get(given.name()) if given is not None else None
+
+
+def _given(node: Any) -> Any:
+    """The operation whose result a node takes, however it was reshaped or cast on the way."""
+    while True:
+        node = next((each for each, _ in node.next_functions if each is not None), None)
+        if node is None or node.name() not in RESHAPES | CASTS:
+            return node
+
+
+@torch.no_grad()
+def _beyond(phi: str | None, targets: Tensor | None) -> float | None:
+    if phi is None or targets is None or not targets.is_floating_point():
+        return None
+    low, high = RANGES[phi]
+    values = targets.detach().double()
+    return float((values - values.clamp(low, high)).square().mean())
 
 
 def _own_value(name: str, outputs: Tensor | None, targets: Tensor | None) -> float | None:

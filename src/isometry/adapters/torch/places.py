@@ -26,7 +26,7 @@ from isometry.adapters.torch.rewiring import (
     told_of_changed,
 )
 from isometry.adapters.torch.sites import Site, Sites
-from isometry.adapters.torch.trace import Tracer
+from isometry.adapters.torch.trace import Origin, Tracer
 from isometry.errors import IsometryError
 from isometry.network.signals import Signal
 
@@ -145,7 +145,7 @@ def look(model: nn.Module, call: Call) -> Places:
     tracer = Tracer(sites)
     recording = Recording(0, frozenset({Signal.ACTIVATION}), _raise, levels_only=True)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    observer = _Observer(model, sites, recording)
+    observer = _Observer(model, sites, recording, tracer.origin_of)
     tracer.alteration = cast(Alteration, observer)  # it has its methods, and changes nothing
     tracer.begin(recording, ())
     try:
@@ -159,8 +159,11 @@ def look(model: nn.Module, call: Call) -> Places:
 class _Observer(TorchFunctionMode):
     """Writes down each operation, and what the tracer beneath finds in it."""
 
-    def __init__(self, model: nn.Module, sites: Sites, recording: Recording) -> None:
+    def __init__(
+        self, model: nn.Module, sites: Sites, recording: Recording, origin_of: Callable[[Tensor], Origin]
+    ) -> None:
         super().__init__()
+        self._origin_of = origin_of
         self.places = Places(sites)
         self._names = parameter_names(model)
         self._ids = {name: number for number, name in self._names.items()}
@@ -188,7 +191,7 @@ class _Observer(TorchFunctionMode):
         result = func(*args, **kwargs)
         self._step = None
         self._last = (step, args[0] if args else None, result)
-        for site in self._activated():
+        for site in self._activated() or self._across_units(name, args):
             self._activation(site, step, args[0], result)
         self._inputs = []
         return result
@@ -208,6 +211,13 @@ class _Observer(TorchFunctionMode):
         entries = self._recording.entries[self._told :]
         self._told = len(self._recording.entries)
         return [site for _, site, signal, _, _ in entries if signal is Signal.ACTIVATION]
+
+    def _across_units(self, name: str, args: tuple[Any, ...]) -> list[Site]:
+        """The layer behind which a softmax stands; the tracer knows φ alone that work element by element."""
+        if name != "softmax" or not args or not isinstance(args[0], Tensor):
+            return []
+        origin = self._origin_of(args[0])
+        return [origin.site] if origin.site is not None and origin.exact == "z" and not origin.activated else []
 
     def _activation(self, site: Site, step: Step, z: Tensor, h: Tensor) -> Activation:
         norms: list[str] = []

@@ -593,6 +593,10 @@ class Tracer(TorchFunctionMode):
         for origin in origins:
             self._ancestry.note_cut(origin.past)
 
+    def origin_of(self, tensor: Tensor) -> Origin:
+        """Where a tensor of the pass that is being followed comes from."""
+        return self._origin(tensor)
+
     def _origin(self, tensor: Tensor) -> Origin:
         entry = self._origins.get(id(tensor))
         if entry is not None and entry[0]() is tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.network.edits import ChangeOptimizer
-from isometry.treatment.changes import decades_that_stay, reads_input
+from isometry.treatment.changes import decades_that_stay, is_out_of_reach, reads_input
 from isometry.treatment.paces import adam_rate, half_decade, sgd_rate
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
@@ -44,6 +44,8 @@ def change_optimizer(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposa
     if not run.history.events("optimizer") or (finding.problem in OF_THE_NETWORK and stays is None):
         return
     if finding.problem == "loss_not_decreasing" and (finding.follows or _is_by_hand(finding)):
+        return
+    if is_out_of_reach(finding):
         return
     if not is_adaptive(run):
         rate = adam_rate(run)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.network.edits import ScaleRate
-from isometry.treatment.changes import reads_input
+from isometry.treatment.changes import is_out_of_reach, reads_input
 from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, rate_of, two_digits
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
@@ -38,7 +38,7 @@ def raise_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
         if (second := half_decade(first * WELL_BELOW)) >= LEAST:
             yield _proposal(diagnosis, second)
     elif finding.problem == "unscaled_input":
-        if not reads_input(finding) and is_adaptive(diagnosis.run):
+        if not (reads_input(finding) or is_out_of_reach(finding)) and is_adaptive(diagnosis.run):
             yield _proposal(diagnosis, half_decade(max(factor or 1.0, 1.0) * OF_TARGETS))
     elif factor is not None and factor > LEAST and not finding.follows and _may_be_slow(finding):
         yield _proposal(diagnosis, factor)
