@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from isometry.diagnosis.blame import Outlier
 from isometry.diagnosis.check import Band, Check, Counterfactual, Departure, Prediction
 from isometry.diagnosis.finding import Cause, Diagnosis, Finding, NotChecked, Severity
-from isometry.history.inspection import JacobianFacts
+from isometry.history.inspection import JacobianFacts, Spectrum
 from isometry.network.architecture import Architecture
 from isometry.network.edits import InsertNorm, Reinitialise, ReplaceActivation
 from isometry.network.signals import Signal
@@ -76,8 +76,15 @@ def make_check(
         backward=back + wobble - wobble[-1],
         departures=departures,
         counterfactuals=changes,
-        jacobian=JacobianFacts(64, 10, 20, 0.31, 1.2, 1.9),
+        jacobian=computed([[1.9, 0.8, 0.3, 0.1], [1.7, 0.9, 0.2, 0.1], [1.8, 0.7, 0.4, 0.2]]),
     )
+
+
+def computed(values: list[list[float]], *, samples: int = 0, together: bool = False) -> JacobianFacts:
+    """Facts of a Jacobian whose singular values are these; the moments are not theirs."""
+    rows = tuple(map(tuple, values))
+    spectrum = Spectrum(rows, samples or len(rows), together, 1e-6)
+    return JacobianFacts(64, len(rows[0]), 0, 0.31, 1.2, 1.9, spectrum=spectrum)
 
 
 def vanishing(layers: int, decades: float) -> Finding:
@@ -139,7 +146,8 @@ def deep() -> Check:
         Outlier(f"fc{k}", "weight scale", -0.3, 0.01, 30.0 - k, f"fc{k}: its weights are 0.30 decades smaller.")
         for k in range(2, 14)
     )
-    return replace(made, backward=backward, forward=forward, outliers=outliers)
+    jacobian = JacobianFacts(3072, 1000, 2, 0.31, 1.2, 1.9, unlisted="inputs and outputs are more than 128 each")
+    return replace(made, backward=backward, forward=forward, outliers=outliers, jacobian=jacobian)
 
 
 def broken() -> Check:
@@ -174,10 +182,11 @@ def single() -> Check:
 
 
 def hostile() -> Check:
-    """Names that would be markup, commands or formulas where they are not escaped."""
+    """Names that would be markup, commands or formulas where they are not escaped; a Jacobian full of NaN and 0."""
     changes = (Counterfactual(HOSTILE[0], (Reinitialise(HOSTILE, 1.0),), -0.5, 0.0, 0.1),)
     departures = (Departure(HOSTILE[0], Signal.DELTA, -1.0, -0.1, 0.1, f"{HOSTILE[5]}: {HOSTILE[2]}"),)
-    return make_check(layers=len(HOSTILE), names=HOSTILE, changes=changes, departures=departures)
+    made = make_check(layers=len(HOSTILE), names=HOSTILE, changes=changes, departures=departures)
+    return replace(made, jacobian=computed([[UNKNOWN, UNKNOWN], [3.0, 0.0], [0.0, 0.0]]))
 
 
 def without_layers() -> Check:

@@ -1,16 +1,19 @@
-"""The Jacobian of a live model from input to output, known only by its products with vectors."""
+"""The Jacobian of a live model from input to output: all singular values, or their moments by products J v and Jᵀ u."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from isometry.adapters.torch.recording import tensors_in
-from isometry.history.inspection import JacobianFacts
+from isometry.adapters.torch.spectrum import spectrum_of, transposed_products
+from isometry.errors import UnsupportedModel
+from isometry.history.inspection import JacobianFacts, Spectrum
 
 __all__ = ["jacobian_of"]
 
@@ -23,10 +26,10 @@ ROUNDS = 3
 
 
 def jacobian_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JacobianFacts:
-    """Moments of the singular values of ∂output/∂input, sample by sample, averaged over the batch.
+    """Singular values of ∂output/∂input, sample by sample, and their moments over the first samples of the batch.
 
-    tr JᵀJ = E ‖J v‖² and tr (JᵀJ)² = E ‖JᵀJ v‖² for v of random direction and length √inputs; J v is found by deriving
-    Jᵀu twice, so that whatever autograd can derive twice will do.
+    All of them where there are few. Else tr JᵀJ = E ‖J v‖² and tr (JᵀJ)² = E ‖JᵀJ v‖² for v of random direction and
+    length √inputs; J v is found by deriving Jᵀu twice, so that whatever autograd can derive twice will do.
 
     Where a model normalises over the batch, the samples' Jacobians hang together and are taken as one.
 
@@ -37,42 +40,75 @@ def jacobian_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
     Sources: Hutchinson 1989; Pennington, Schoenholz & Ganguli 2017, section 2.
     """
-    args, kwargs = _some((args, dict(kwargs)))
-    entry = next((t for t in tensors_in([args, kwargs]) if t.is_floating_point() and t.dim() > 1), None)
-    if entry is None:
+    batch = args, dict(kwargs)
+    if _entry(batch) is None:
         return _not_measured("the input is no tensor of real numbers: whole numbers have no Jacobian")
-    entry.requires_grad_()
     asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in asked:
             parameter.requires_grad_(False)
         with sdpa_kernel(SDPBackend.MATH):
-            # A copy goes in, for a model may write into what it is given.
-            args, kwargs = tree_map(lambda value: entry.clone() if value is entry else value, (args, kwargs))
-            leaving = next((t for t in tensors_in(model(*args, **kwargs)) if t.requires_grad), None)
-            if leaving is None or leaving.shape[:1] != entry.shape[:1]:
-                return _not_measured("the output has no row for each sample of the input")
-            return _moments(entry, leaving)
+            entry, leaving = _pass(model, batch, SAMPLES)
+            spectrum = spectrum_of((entry, leaving), lambda samples: _pass(model, batch, samples))
+            return (
+                _estimated(entry, leaving, spectrum)
+                if isinstance(spectrum, str)
+                else _computed(entry, leaving, spectrum)
+            )
     except RuntimeError as fault:
-        return _not_measured(f"autograd cannot derive this model twice: {str(fault).splitlines()[0]}")
+        return _not_measured(f"autograd cannot derive this model: {str(fault).splitlines()[0]}")
+    except UnsupportedModel as reason:
+        return _not_measured(str(reason))
     finally:
         for parameter in asked:
             parameter.requires_grad_()
 
 
-def _some(batch: Any) -> Any:
+def _pass(model: nn.Module, batch: Any, samples: int) -> tuple[Tensor, Tensor]:
+    """Input and output of the first samples.
+
+    Raises:
+        UnsupportedModel: the output has no row for each sample.
+    """
+    args, kwargs = _some(batch, samples)
+    entry = _entry((args, kwargs))
+    assert entry is not None
+    entry.requires_grad_()
+    # A copy goes in, for a model may write into what it is given.
+    args, kwargs = tree_map(lambda value: entry.clone() if value is entry else value, (args, kwargs))
+    leaving = next((t for t in tensors_in(model(*args, **kwargs)) if t.requires_grad), None)
+    if leaving is None or leaving.shape[:1] != entry.shape[:1]:
+        raise UnsupportedModel("the output has no row for each sample of the input")
+    return entry, leaving
+
+
+def _entry(batch: Any) -> Tensor | None:
+    return next((t for t in tensors_in(batch) if t.is_floating_point() and t.dim() > 1), None)
+
+
+def _some(batch: Any, samples: int) -> Any:
     """The first samples of every tensor that has a row for each."""
     tensors = [tensor for tensor in tensors_in(batch) if tensor.dim() > 0]
     rows = len(tensors[0]) if tensors else 0
     if not all(len(tensor) == rows for tensor in tensors):
         return batch
-    return tree_map(lambda value: value[:SAMPLES] if isinstance(value, Tensor) and value.dim() > 0 else value, batch)
+    return tree_map(lambda value: value[:samples] if isinstance(value, Tensor) and value.dim() > 0 else value, batch)
 
 
-def _moments(entry: Tensor, leaving: Tensor) -> JacobianFacts:
-    dummy = torch.zeros_like(leaving, requires_grad=True)
-    # Sums of products, not gradients given to autograd: for those torch imports symbolic shapes, for a second.
-    (pulled,) = torch.autograd.grad((leaving * dummy).sum(), entry, create_graph=True)
+def _computed(entry: Tensor, leaving: Tensor, spectrum: Spectrum) -> JacobianFacts:
+    values = np.array(spectrum.values)
+    largest = float(values.max())
+    mean_square, variance = 0.0, math.nan
+    if largest != 0:
+        squares = (values / largest) ** 2  # fourth powers of small ones would be 0
+        mean_square = float(squares.mean()) * largest**2
+        variance = float((squares**2).mean() / squares.mean() ** 2) - 1
+    inputs, outputs = (tensor.numel() // len(tensor) for tensor in (entry, leaving))
+    return JacobianFacts(inputs, outputs, 0, mean_square, variance, largest, spectrum=spectrum)
+
+
+def _estimated(entry: Tensor, leaving: Tensor, unlisted: str) -> JacobianFacts:
+    pulled, dummy = transposed_products(entry, leaving)
 
     def push(direction: Tensor) -> Tensor:  # J v
         return torch.autograd.grad((pulled * direction).sum(), dummy, retain_graph=True)[0]
@@ -91,7 +127,8 @@ def _moments(entry: Tensor, leaving: Tensor) -> JacobianFacts:
     rank = min(inputs, outputs)
     mean_square = trace / rank
     variance = trace_of_square / rank / mean_square**2 - 1 if mean_square > 0 else math.nan
-    return JacobianFacts(inputs, outputs, PROBES, mean_square, variance, _largest(entry, push, pull))
+    largest = _largest(entry, push, pull)
+    return JacobianFacts(inputs, outputs, PROBES, mean_square, variance, largest, unlisted=unlisted)
 
 
 def _largest(entry: Tensor, push: Any, pull: Any) -> float:

@@ -13,8 +13,8 @@ from isometry.report.checks.words import (
     expectation,
     facts,
     headline,
-    jacobian_words,
     leads,
+    nearness,
     notes,
     standing_out,
     told_diagnosis,
@@ -40,8 +40,8 @@ def check_markdown(check: Check) -> str:
         columns = (*tables.CHANGE_COLUMNS[:2], "standard deviation", "z", "remark")
         rows = Table(columns, tuple(tables.change_rows(check.counterfactuals)))
         parts += [f"## {tables.CHANGES}", plain(tables.changes_glossary(prediction)), table(rows, numeric=(1, 2, 3))]
-    if check.jacobian is not None:
-        parts += [f"## {JACOBIAN}", plain(jacobian_words(check.jacobian))]
+    if nearness(check):
+        parts += [f"## {JACOBIAN}", *(plain(words) for words in nearness(check))]
     return "\n\n".join([*parts, *checked(diagnosis)]) + "\n"
 
 

@@ -8,6 +8,7 @@ from isometry.report.chart import Chart
 from isometry.report.checks.changes import changes_chart
 from isometry.report.checks.phases import phase_diagram
 from isometry.report.checks.profiles import backward_profile, forward_profile
+from isometry.report.checks.spectrum import spectrum_chart
 from isometry.report.pictures import Album, Missing, album, marked
 
 __all__ = ["check_album", "prediction_album"]
@@ -25,6 +26,7 @@ def check_album(check: Check) -> Album:
         {
             "delta-against-prediction": lambda: backward_profile(prediction, check),
             "z-against-prediction": lambda: forward_profile(prediction, check),
+            "singular-values": lambda: spectrum_chart(check.jacobian),
             "what-would-change-it": lambda: changes_chart(prediction, check.counterfactuals),
             "phase-diagram": lambda: phase_diagram(prediction.explanation),
         }

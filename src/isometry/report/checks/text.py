@@ -12,8 +12,8 @@ from isometry.report.checks.words import (
     expectation,
     facts,
     inside_words,
-    jacobian_words,
     leads,
+    nearness,
     notes,
     standing_out,
     told_diagnosis,
@@ -52,8 +52,8 @@ def check_text(
     _layers(lines, check.prediction, check)
     _standing_out(lines, check)
     _changes(lines, check.prediction, check.counterfactuals)
-    if check.jacobian is not None:
-        _paragraphs(lines, JACOBIAN, [jacobian_words(check.jacobian)])
+    if nearness(check):
+        _paragraphs(lines, JACOBIAN, nearness(check))
     lines.facts("", checked_facts(diagnosis), joint="   ·   ", breaks=True)
     if closing:
         lines.facts("", [f"{lines.styled('quiet', label)}  {clean(words)}" for label, words in closing], joint=" " * 8)

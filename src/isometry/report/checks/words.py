@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis
-from isometry.history.inspection import JacobianFacts
+from isometry.history.inspection import JacobianFacts, Spectrum
 from isometry.report.text import HEADLINES
 from isometry.report.words import called, clean, counted, notes_of, number, plural, problem
 
@@ -27,13 +27,16 @@ __all__ = [
     "inside_words",
     "jacobian_words",
     "leads",
+    "nearness",
     "notes",
     "place",
     "reach",
     "reference",
     "size",
+    "spectrum_words",
     "standing_out",
     "told_diagnosis",
+    "without_rounding",
 ]
 
 Floats = NDArray[np.float64]
@@ -198,16 +201,63 @@ def dead_words(prediction: Prediction) -> str:
 # The Jacobian ---------------------------------------------------------------------------------------------------------
 
 
+def nearness(check: Check) -> list[str]:
+    """How far the whole map is from an isometry, and how its singular values lie: at most two paragraphs."""
+    facts = check.jacobian
+    return [] if facts is None else [words for words in (jacobian_words(facts), spectrum_words(facts)) if words]
+
+
 def jacobian_words(facts: JacobianFacts) -> str:
     """How far the whole map is from an isometry, in one sentence."""
     if facts.reason:
         return f"The Jacobian was not measured: {clean(facts.reason).rstrip('.')}."
+    largest = f"is {number(facts.largest)}" if facts.spectrum else f"is at least {number(facts.largest)}"
     return (
-        f"Between {counted(facts.inputs)} inputs and {counted(facts.outputs)} outputs the Jacobian's squared singular "
-        f"values (how much it stretches directions) have the mean {number(facts.mean_square)} and, in units of that "
-        f"mean squared, the variance {number(facts.variance)}, and the largest singular value is at least "
-        f"{number(facts.largest)}; in an isometry these are 1, 0 and 1."
+        f"Between {plural(facts.inputs, 'input')} and {plural(facts.outputs, 'output')} the Jacobian's squared "
+        "singular values (how much it stretches directions) have the mean "
+        f"{number(facts.mean_square)} and, in units of that mean squared, the variance {number(facts.variance)}, and "
+        f"the largest singular value {largest}; "
+        "in an isometry these are 1, 0 and 1."
     )
+
+
+def spectrum_words(facts: JacobianFacts) -> str:
+    """Where most of the singular values lie, and which of them are none; or why they were not computed."""
+    if facts.spectrum is None:
+        return f"Not all singular values were computed: {clean(facts.unlisted)}." if facts.unlisted else ""
+    values = np.array(facts.spectrum.values)
+    finite = values[np.isfinite(values).all(axis=1)]
+    zeros, told = int((finite == 0).sum()), without_rounding(finite, facts.spectrum)
+    lost = int((told == 0).sum()) - zeros
+    said = [_lying(told, facts.spectrum)] if finite.size else []
+    if len(finite) < len(values):
+        broken = "all samples together" if facts.spectrum.together else plural(len(values) - len(finite), "sample")
+        said.append(f"The Jacobian of {broken} is not finite.")
+    if zeros and told.any():
+        said.append(f"{counted(zeros)} of {counted(told.size)} are 0, or below the range of the number type.")
+    if lost:
+        said.append(
+            f"{counted(lost)} of {counted(told.size)} are so far below the largest that they may be rounding, and "
+            "count as 0."
+        )
+    return " ".join(said)
+
+
+def without_rounding(values: Floats, spectrum: Spectrum) -> Floats:
+    """Singular values, with 0 for what may be nothing but rounding beside the largest of its row."""
+    return np.where(values > values.max(axis=1, keepdims=True, initial=0) * spectrum.rounding, values, 0.0)
+
+
+def _lying(values: Floats, spectrum: Spectrum) -> str:
+    whose = f"each of {counted(spectrum.samples)} samples" if spectrum.samples > 1 else "1 sample"
+    if spectrum.together:
+        whose = f"{plural(spectrum.samples, 'sample')} together, which depend on each other"
+    count = values.shape[1]
+    lead = f"All {counted(count)} singular values of {whose}" if count > 1 else f"The only singular value of {whose}"
+    low, middle, high = (number(float(at)) for at in np.quantile(values, (0.1, 0.5, 0.9)))
+    if number(float(values.min())) == number(float(values.max())):
+        return f"{lead}: {middle}."
+    return f"{lead}: median {middle}, 10 % to 90 % at {low} … {high}."
 
 
 def standing_out(check: Check) -> list[str]:
