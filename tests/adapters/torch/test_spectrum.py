@@ -189,6 +189,22 @@ def test_where_time_is_short_fewer_samples_are_taken(monkeypatch):
     agree(facts, dense(mlp(), inputs[:3]))
 
 
+class Picky(nn.Module):
+    """Takes batches of four and more."""
+
+    def forward(self, x):
+        assert len(x) >= 4, "four at least"
+        return torch.tanh(x)
+
+
+def test_a_model_that_takes_no_fewer_samples_is_estimated(monkeypatch):
+    monkeypatch.setattr(module, "MOST_NUMBERS", 2 * 6 * 6)
+    facts = jacobian_of(Picky(), (torch.randn(8, 6),), {})
+    assert facts.probes > 0 and facts.mean_square > 0
+    assert facts.unlisted == "the forward pass fails with 2 samples: AssertionError: four at least"
+    assert jacobian_of(Picky(), (torch.randn(3, 6),), {}).reason.endswith("four at least")
+
+
 def test_where_inputs_are_large_fewer_samples_are_taken(monkeypatch):
     monkeypatch.setattr(module, "MOST_NUMBERS", 2 * 5 * 12)
     assert computed(mlp(), torch.randn(8, 12)).spectrum.samples == 2

@@ -68,7 +68,7 @@ def _pass(model: nn.Module, batch: Any, samples: int) -> tuple[Tensor, Tensor]:
     """Input and output of the first samples.
 
     Raises:
-        UnsupportedModel: the output has no row for each sample.
+        UnsupportedModel: the model fails with so few, or its output has no row for each.
     """
     args, kwargs = _some(batch, samples)
     entry = _entry((args, kwargs))
@@ -76,7 +76,13 @@ def _pass(model: nn.Module, batch: Any, samples: int) -> tuple[Tensor, Tensor]:
     entry.requires_grad_()
     # A copy goes in, for a model may write into what it is given.
     args, kwargs = tree_map(lambda value: entry.clone() if value is entry else value, (args, kwargs))
-    leaving = next((t for t in tensors_in(model(*args, **kwargs)) if t.requires_grad), None)
+    try:
+        outputs = model(*args, **kwargs)
+    except Exception as fault:
+        raise UnsupportedModel(
+            f"the forward pass fails with {len(entry)} samples: {type(fault).__name__}: {fault}"
+        ) from fault
+    leaving = next((t for t in tensors_in(outputs) if t.requires_grad), None)
     if leaving is None or leaving.shape[:1] != entry.shape[:1]:
         raise UnsupportedModel("the output has no row for each sample of the input")
     return entry, leaving

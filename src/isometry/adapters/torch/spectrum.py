@@ -7,6 +7,7 @@ from time import thread_time
 import torch
 from torch import Tensor
 
+from isometry.errors import UnsupportedModel
 from isometry.history.inspection import Spectrum
 
 __all__ = ["spectrum_of", "transposed_products"]
@@ -34,7 +35,7 @@ def spectrum_of(passed: Pass, again: Callable[[int], Pass]) -> Spectrum | str:
 
     Args:
         passed: the pass to derive; the input asks for gradients.
-        again: makes the same pass with fewer samples.
+        again: makes the same pass with fewer samples; raises UnsupportedModel where it cannot.
     """
     entry, leaving = passed
     samples = len(entry)
@@ -50,7 +51,10 @@ def spectrum_of(passed: Pass, again: Callable[[int], Pass]) -> Spectrum | str:
     if kept < wanted and (together or not kept):
         return _too_long(least * size)
     if kept < wanted:
-        target, source = _fewer_first(*again(kept))
+        try:
+            target, source = _fewer_first(*again(kept))
+        except UnsupportedModel as reason:
+            return str(reason)
         slow = _seconds(target, source) * least > 2 * SECONDS  # most of a pass takes its time whatever the samples
         if len(target) > kept or slow:
             return _too_long(least)
