@@ -79,9 +79,8 @@ def _pass(model: nn.Module, batch: Any, samples: int) -> tuple[Tensor, Tensor]:
     try:
         outputs = model(*args, **kwargs)
     except Exception as fault:
-        raise UnsupportedModel(
-            f"the forward pass fails with {len(entry)} samples: {type(fault).__name__}: {fault}"
-        ) from fault
+        told = f"{type(fault).__name__}: {fault}".splitlines()[0]
+        raise UnsupportedModel(f"the forward pass fails with {len(entry)} samples: {told}") from fault
     leaving = next((t for t in tensors_in(outputs) if t.requires_grad), None)
     if leaving is None or leaving.shape[:1] != entry.shape[:1]:
         raise UnsupportedModel("the output has no row for each sample of the input")
