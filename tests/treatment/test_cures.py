@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from isometry.adapters.torch.trials import TorchTrainer
 from isometry.diagnosis.diagnose import diagnose
 from isometry.history.store import open_run
-from isometry.network.edits import ReplaceActivation, ScaleOutput
+from isometry.network.edits import ReplaceActivation, ScaleOutput, SetForgetBias
 from isometry.network.experiment import Experiment
 from isometry.treatment.prescribe import prescribe
 
@@ -142,3 +142,36 @@ def test_a_regression_without_relu_behind_it_meets_negative_targets(tmp_path):
     after = TorchTrainer(sick).train(plans[0].edits, seed=0)
     assert before.score < 0.5
     assert after.score > 0.7
+
+
+class Recaller(nn.Module):
+    """Says at the end which word came first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.past, self.leave = nn.Embedding(8, 8), nn.LSTM(8, 24, batch_first=True), nn.Linear(24, 8)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.leave(self.past(self.words(words))[0][:, -1])
+
+
+def test_an_lstm_whose_gates_begin_open_remembers_what_came_first(tmp_path):
+    words = torch.randint(0, 8, (512, 30), generator=torch.Generator().manual_seed(0))
+    targets = words[:, 0].clone()
+    words[:, 1:] = 0
+    sick = Experiment(
+        build=Recaller,
+        data=(words, targets),
+        loss_fn=F.cross_entropy,
+        optimizer=adam(1e-2),
+        epochs=15,
+        batch_size=32,
+        metric=right(words, targets),
+    )
+    before, _, plans = prescribed(sick, tmp_path)
+    plan = next(plan for plan in plans if plan.remedy == "forget-bias")
+    assert plan.edits == (SetForgetBias(("past",), 3.4, opposed=True),)  # ln 29
+    after = TorchTrainer(sick).train(plan.edits, seed=0)
+    print([(p.remedy) for p in plans], before.score, after.score)
+    assert before.score < 0.3
+    assert after.score > 0.6

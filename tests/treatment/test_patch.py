@@ -19,6 +19,7 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
+    SetForgetBias,
     Standardise,
     WarmUp,
 )
@@ -180,6 +181,28 @@ def test_skips_add_what_a_layer_reads():
     second = before[3](before[2](first)) + first
     expected = before[7](before[6](before[5](before[4](second)) + second))
     assert torch.allclose(model(BATCH), expected, atol=1e-6)
+
+
+def test_forget_gates_begin_open():
+    model = nn.ModuleDict({"past": nn.LSTM(4, 8, num_layers=2, bidirectional=True), "cell": nn.LSTMCell(3, 5)})
+    layers = (
+        Layer("past", "recurrent", "LSTM", fan_in=4, weight_shape=(32, 4)),
+        Layer("cell", "recurrent", "LSTMCell", fan_in=3, weight_shape=(20, 3)),
+    )
+    before = copy.deepcopy(model.state_dict())
+    exec(patch([SetForgetBias(("past", "cell"), 2.5)], Architecture(layers, framework="torch")), {"model": model})
+    for layer in (model.past, model.cell):
+        biases = {name: bias.detach().view(4, -1) for name, bias in layer.named_parameters() if "bias" in name}
+        for name, bias in biases.items():
+            if "bias_ih" in name:
+                total = bias + biases[name.replace("ih", "hh")]
+                assert torch.equal(total[1], torch.full_like(total[1], 2.5))
+    assert torch.equal(model.cell.bias_ih[:5], before["cell.bias_ih"][:5])
+    told = Architecture(layers, framework="torch")
+    exec(patch([SetForgetBias(("cell",), 2.0, opposed=True)], told), {"model": model})
+    total = (model.cell.bias_ih + model.cell.bias_hh).view(4, -1)
+    assert total[:2, 0].tolist() == [-2.0, 2.0]
+    assert torch.equal(model.cell.bias_hh[10:], before["cell.bias_hh"][10:])
 
 
 def test_outputs_are_on_the_scale_of_the_targets():

@@ -20,6 +20,7 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
+    SetForgetBias,
     Standardise,
     WarmUp,
 )
@@ -184,6 +185,19 @@ def test_plain_recurrence_becomes_orthogonal_and_gates_are_left_alone():
     assert one.edits == (Reinitialise(("core",), 1.0, orthogonal=True),)
     assert not proposed("orthogonal-recurrence", lost, recurrent("LSTM"))
     assert not proposed("critical-initialisation", lost, recurrent("RNN"))
+
+
+def test_an_lstm_that_forgets_gets_open_gates_for_the_length_of_its_sequences():
+    lost = finding("vanishing_gradient", layers=("core",), causes=(Cause("recurrence", -9.0, ""),))
+    layers = [Layer("core", "recurrent", "LSTM", fan_in=4, fan_out=8, weight_shape=(8, 4), recurrent=True)]
+    times = [{"step": step, "layer": "core", "rms": list(np.logspace(-9, 0, 41))} for step in range(10)]
+    run = make_run(layers=layers, delta_rms=[1.0], events={"through_time": times})
+    first, second = proposed("forget-bias", lost, run)
+    assert first.edits == (SetForgetBias(("core",), 3.7, opposed=True),)  # ln 40
+    assert second.edits == (SetForgetBias(("core",), 3.7),)
+    assert not proposed("forget-bias", lost, recurrent("GRU"))
+    assert not proposed("forget-bias", lost, recurrent("RNN"))
+    assert not proposed("forget-bias", finding("vanishing_gradient", layers=("core",)), run)
 
 
 def test_lighter_branches_are_as_foretold():

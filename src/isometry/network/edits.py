@@ -15,6 +15,7 @@ __all__ = [
     "ScaleOutput",
     "ScaleRate",
     "ScaleWeights",
+    "SetForgetBias",
     "Standardise",
     "TrainingEdit",
     "WarmUp",
@@ -70,6 +71,16 @@ class ScaleWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class SetForgetBias:
+    """Let the forget gates of these layers, LSTMs, begin with this bias in all."""
+
+    layers: tuple[str, ...]
+    value: float
+    opposed: bool = False
+    """Whether the input gates begin with −value: what keeps for long takes in little at a time."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleOutput:
     """Let the network that ends with these layers give shift + factor · f(x), two constants that nothing learns."""
 
@@ -78,7 +89,7 @@ class ScaleOutput:
     factor: float
 
 
-NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights | ScaleOutput
+NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights | SetForgetBias | ScaleOutput
 
 
 # The training ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
+    SetForgetBias,
     Standardise,
     WarmUp,
 )
@@ -109,6 +110,15 @@ with torch.no_grad():
         for parameter in model.get_submodule(name).parameters(recurse=False):
             parameter *= {factor:.6g}"""
 
+FORGET = """\
+# Forget gates with a bias of {value:.4g}; behind the line that builds the model.
+with torch.no_grad():
+    for layer in {names}:
+        for name, bias in model.get_submodule(layer).named_parameters(recurse=False):
+            if name.startswith("bias_"):  # torch adds two vectors in each gate
+                gates = bias.view(4, -1)
+                {gates} = {values} if name.startswith("bias_ih") else {zeros}"""
+
 OUTPUT = """\
 # Outputs on the scale of the targets; behind the line that builds the model.
 def on_the_scale_of_the_targets(module, args, output):
@@ -179,6 +189,7 @@ ORDER = (
     Standardise,
     Reinitialise,
     ScaleWeights,
+    SetForgetBias,
     ReplaceActivation,
     AddSkip,
     InsertNorm,
@@ -235,6 +246,9 @@ def _sentence(edit: Edit) -> str:
             return f"Put {edit.norm} normalisation {side} the activation of {_listed(edit.layers)}."
         case AddSkip():
             return f"Add what it reads to the activated output of each of {_listed(edit.layers)}, where shapes agree."
+        case SetForgetBias():
+            more = f", and the input gates with {-edit.value:.4g}" if edit.opposed else ""
+            return f"Let the forget gates of {_listed(edit.layers)} begin with a bias of {edit.value:.4g}{more}."
         case ScaleOutput():
             return f"Multiply the network's output by {edit.factor:g} and add {edit.shift:g}."
         case ScaleRate():
@@ -273,6 +287,8 @@ def _network_block(edit: Edit, architecture: Architecture) -> str:
             return _norm(edit, architecture)
         case AddSkip():
             return _skip(edit, architecture)
+        case SetForgetBias():
+            return _forget(edit)
         case ScaleOutput():
             return OUTPUT.format(shift=edit.shift, factor=edit.factor)
         case _:
@@ -307,6 +323,14 @@ def _draw(edit: Reinitialise, layer: Layer) -> str:
 
 def _scale(edit: ScaleWeights) -> str:
     return SCALE.format(names=textwrap.indent(_names(edit.layers), "    ").lstrip(), factor=edit.factor)
+
+
+def _forget(edit: SetForgetBias) -> str:
+    gates, values, zeros = "gates[1]", f"{edit.value:.6g}", "0.0"
+    if edit.opposed:
+        gates, values, zeros = "gates[0], gates[1]", f"({-edit.value:.6g}, {edit.value:.6g})", "(0.0, 0.0)"
+    names = textwrap.indent(_names(edit.layers), "    ").lstrip()
+    return FORGET.format(names=names, value=edit.value, gates=gates, values=values, zeros=zeros)
 
 
 def _replace(edit: ReplaceActivation, architecture: Architecture) -> str:

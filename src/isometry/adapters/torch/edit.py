@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isometry.adapters.torch import process
 from isometry.adapters.torch.batch import Call, call_of
 from isometry.adapters.torch.biases import biases_of, set_bias
+from isometry.adapters.torch.gates import gate_biases, no_forget_gates
 from isometry.adapters.torch.initialise import APART
 from isometry.adapters.torch.laws import Block, flat_orthogonal, normal
 from isometry.adapters.torch.restructuring import NORMS, Restructuring, Structural, Undo, require_somewhere
@@ -25,6 +27,7 @@ from isometry.network.edits import (
     ReplaceActivation,
     ScaleOutput,
     ScaleWeights,
+    SetForgetBias,
 )
 from isometry.network.nonlinearity import FUNCTIONS
 
@@ -33,6 +36,7 @@ __all__ = ["edit"]
 NUMBERS: dict[type, dict[str, float]] = {
     Reinitialise: {"gain": 0.0},
     ScaleWeights: {"factor": -math.inf},
+    SetForgetBias: {"value": -math.inf},
     ScaleOutput: {"shift": -math.inf, "factor": 0.0},
 }
 """Numbers of an edit, with what they have to be above."""
@@ -72,14 +76,8 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
     structural = [edit for edit in edits if isinstance(edit, Structural)]
     scalings = [edit for edit in edits if isinstance(edit, ScaleOutput)]
     told: list[str] = []
-    with _all_or_nothing() as undo:
-        call = (
-            batch
-            if isinstance(batch, Call)
-            else call_of(model, batch, None)
-            if structural or scalings
-            else Call((), {})
-        )
+    with _all_or_nothing() as undo, process.unheard():
+        call = _call(model, batch) if structural or scalings else Call(())
         if structural:
             told += Restructuring(model, (call.args, call.kwargs), undo).carry_out(structural)
         for scaling in scalings:
@@ -90,7 +88,13 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
         for edit in edits:
             if isinstance(edit, Reinitialise | ScaleWeights):
                 told += _reweigh(model, edit, generator, undo)
+            elif isinstance(edit, SetForgetBias):
+                told += _set_forget_bias(model, edit, undo)
     return tuple(dict.fromkeys(told))
+
+
+def _call(model: nn.Module, batch: Any) -> Call:
+    return batch if isinstance(batch, Call) else call_of(model, batch, None)
 
 
 def _require_editable(model: nn.Module, edits: Sequence[NetworkEdit]) -> None:
@@ -169,6 +173,22 @@ def _reweigh(model: nn.Module, edit: Reinitialise | ScaleWeights, generator: tor
             scaled(matrix, edit.factor)
         else:
             fill(matrix, _orthogonal if edit.orthogonal else normal, edit.gain, generator)
+    return reasons
+
+
+def _set_forget_bias(model: nn.Module, edit: SetForgetBias, undo: Undo) -> list[str]:
+    """Set the forget gates of the layers that an edit names; why not, where that cannot be."""
+    sites = Sites()
+    sites.add(model)
+    known = {site.name: site for site in sites.all}
+    names = tuple(dict.fromkeys(edit.layers))
+    reasons = [f"`{name}`: {reason}" for name in names if (reason := no_forget_gates(known.get(name)))]
+    require_somewhere(edit, len(names) - len(reasons), reasons)
+    for name in names:
+        if not no_forget_gates(known.get(name)):
+            for bias, value in gate_biases(known[name], edit):
+                undo.append(_Restored(bias))
+                bias.fill_(value)
     return reasons
 
 
