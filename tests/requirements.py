@@ -1,5 +1,6 @@
 """What a test may need from the machine: where it is missing the test is skipped with the reason, in CI it fails."""
 
+import importlib.util
 import os
 import shutil
 from typing import NoReturn
@@ -13,6 +14,11 @@ def need_browser() -> str:
     """Path of a Chromium browser."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     return found or missing("no Chromium browser: install one, e.g. `apt-get install chromium`")
+
+
+def need_ray() -> None:
+    if importlib.util.find_spec("ray") is None:
+        missing("no Ray: install it, `pip install ray`")
 
 
 def missing(reason: str) -> NoReturn:

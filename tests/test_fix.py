@@ -129,7 +129,8 @@ def test_a_healthy_training_is_left_alone(tmp_path):
     [
         ({"seeds": 0}, "seeds=0"),
         ({"most": 0}, "most=0"),
-        ({"engine": "cluster"}, "engine='cluster': one of local, serial"),
+        ({"engine": "cluster"}, "engine='cluster': one of local, serial, ray"),
+        ({"ray_address": "127.0.0.1:6379"}, "is for engine='ray'"),
         ({"effects": []}, "a list of some of"),
         ({"effects": "retunes"}, "a list of some of"),
     ],

@@ -153,6 +153,7 @@ def fix(
     *,
     seeds: int = 3,
     engine: str = "local",
+    ray_address: str | None = None,
     most: int = 5,
     effects: Sequence[str] | None = None,
     folder: str | Path | None = None,
@@ -170,7 +171,9 @@ def fix(
     Args:
         experiment: what to train. Without a metric the score is minus the loss.
         seeds: trainings of each arm; from three on an interval says much.
-        engine: ``local`` uses several processes where the experiment can be sent to them, ``serial`` this one.
+        engine: ``local`` uses several processes where the experiment can be sent to them, ``serial`` this one,
+            ``ray`` a Ray cluster.
+        ray_address: of the cluster, as for ``ray.init``; if left out, one that runs here is used, or started.
         most: changes that are tried at most.
         effects: kinds of change that may be tried, as for ``prescribe``.
         folder: for the runs; a fresh one under ``runs/`` if none is named. What is done in it is not done again.
@@ -179,7 +182,7 @@ def fix(
     Raises:
         IsometryError: the experiment, or one of the options, is not what is needed.
     """
-    from isometry.treatment.engines import Pool, Serial
+    from isometry.treatment.engines import Pool, Ray, Serial
     from isometry.treatment.prescribe import prescribe as prescribe_for
     from isometry.treatment.study import treat
 
@@ -195,9 +198,15 @@ def fix(
     tell = say or (lambda words: None)
     if seeds == 1:
         tell("With one seed only a breakdown can be told from luck: whatever else comes out is no proof.")
-    engines: dict[str, Callable[[], Engine]] = {"local": lambda: Pool(say=tell), "serial": Serial}
+    engines: dict[str, Callable[[], Engine]] = {
+        "local": lambda: Pool(say=tell),
+        "serial": Serial,
+        "ray": lambda: Ray(address=ray_address, say=tell),
+    }
     if engine not in engines:
         raise IsometryError(f"engine={engine!r}: one of {', '.join(engines)} is needed.")
+    if ray_address is not None and engine != "ray":
+        raise IsometryError(f"ray_address={ray_address!r} is for engine='ray', and engine={engine!r} was asked for.")
     allowed = _effects(effects)
     return treat(
         loaded_adapter().trainer(experiment),

@@ -63,7 +63,7 @@ def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Pat
         (("train.py",), "train.py: isometry fix needs an experiment"),
         (("mine.py:shallow",), "There is no shallow in mine.py. Name one of these: mine.py:deep."),
         (("mine.py:deep", "--effects", "surgery"), "a list of some of retunes, reinitialises, restructures"),
-        (("mine.py:deep", "--engine", "ray"), "engine='ray': one of local, serial"),
+        (("mine.py:deep", "--engine", "cluster"), "engine='cluster': one of local, serial, ray"),
         (("mine.py:deep", "--report", "fix.doc"), "--report fix.doc: a file that ends in one of .html"),
     ],
 )

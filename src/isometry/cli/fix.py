@@ -36,7 +36,18 @@ def fix(
             "(weights), restructures (activations, norms, skips).",
         ),
     ] = "retunes,reinitialises,restructures",
-    engine: Annotated[str, typer.Option(help="Where trainings run: local (several processes) or serial.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="Where trainings run: local (several processes), serial or ray (a Ray cluster).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="The cluster, for --engine ray.",
+            show_default="one that runs here, or started",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the runs; what is done in it is not done again.", show_default="fresh"),
@@ -72,6 +83,7 @@ def fix(
         most=most,
         effects=[word.strip() for word in effects.split(",") if word.strip()],
         engine=engine,
+        ray_address=ray_address,
         folder=out,
         say=lambda words: say(f"  {words}"),
     )

@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 
 from isometry.treatment.engines.answers import Died
 from isometry.treatment.engines.pool import Pool
+from isometry.treatment.engines.ray import Ray
 from isometry.treatment.engines.serial import Serial
 
-__all__ = ["Died", "Engine", "Pool", "Serial"]
+__all__ = ["Died", "Engine", "Pool", "Ray", "Serial"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
