@@ -142,5 +142,5 @@ def test_misuse_is_refused_before_anything_is_trained(tmp_path, options, needed)
 
 
 def test_a_model_is_no_experiment():
-    with pytest.raises(isometry.IsometryError, match=r"an isometry\.Experiment is needed"):
+    with pytest.raises(isometry.IsometryError, match=r"a training script is needed, or an isometry\.Experiment"):
         isometry.fix(nn.Linear(2, 2))

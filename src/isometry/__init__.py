@@ -8,6 +8,7 @@ from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.errors import CannotEdit, IsometryError, NotRecorded, UnsupportedModel
 from isometry.history.run import Run
 from isometry.network.experiment import Experiment
+from isometry.network.script import Metric, Script
 from isometry.network.signals import Signal
 from isometry.treatment.outcome import Outcome
 from isometry.treatment.prescription import Prescription
@@ -24,11 +25,13 @@ __all__ = [
     "Experiment",
     "Finding",
     "IsometryError",
+    "Metric",
     "NotRecorded",
     "Outcome",
     "Prediction",
     "Prescription",
     "Run",
+    "Script",
     "Severity",
     "Signal",
     "UnsupportedModel",

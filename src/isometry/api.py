@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isometry.adapters.framework import Inspector, Watch, adapter_of, loaded_adapter
+from isometry.adapters.script_trainer import ScriptTrainer, placed, stop_all
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.diagnose import diagnose as diagnose_run
 from isometry.diagnosis.finding import AS_IT_IS, Diagnosis
@@ -20,9 +21,11 @@ from isometry.history.recorder import fresh_folder
 from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.experiment import Experiment
+from isometry.network.script import Script
 from isometry.report.report import report as write_report
 
 if TYPE_CHECKING:  # loaded when they are first asked for
+    from isometry.network.trial import Trainer
     from isometry.treatment.engines import Engine
     from isometry.treatment.outcome import Outcome
     from isometry.treatment.prescription import Effect, Prescription
@@ -149,7 +152,7 @@ def prescribe(diagnosis: Diagnosis, *, effects: Sequence[str] | None = None) -> 
 
 
 def fix(
-    experiment: Experiment,
+    experiment: Experiment | Script | str | Path,
     *,
     seeds: int = 3,
     engine: str = "local",
@@ -166,10 +169,13 @@ def fix(
         outcome = isometry.fix(experiment)
         print(outcome)
 
-    Nothing of yours is changed; ``outcome.experiment`` is the treated one.
+    Nothing of yours is changed; ``outcome.experiment`` is the treated one. A script is started again and again, as
+    ``python train.py`` does it, and changed while it runs::
+
+        outcome = isometry.fix("train.py")
 
     Args:
-        experiment: what to train. Without a metric the score is minus the loss.
+        experiment: what to train, or the training script. Without a metric the score is minus the loss.
         seeds: trainings of each arm; from three on an interval says much.
         engine: ``local`` uses several processes where the experiment can be sent to them, ``serial`` this one,
             ``ray`` a Ray cluster.
@@ -182,14 +188,16 @@ def fix(
     Raises:
         IsometryError: the experiment, or one of the options, is not what is needed.
     """
-    from isometry.treatment.engines import Pool, Ray, Serial
     from isometry.treatment.prescribe import prescribe as prescribe_for
     from isometry.treatment.study import treat
 
-    if not isinstance(experiment, Experiment):
+    if isinstance(experiment, str | Path):
+        experiment = Script(str(experiment))
+    if not isinstance(experiment, Experiment | Script):
         raise IsometryError(
-            f"A {type(experiment).__name__} was given; an isometry.Experiment is needed, which can be trained again "
-            "from nothing: Experiment(build, data, loss_fn, optimizer, epochs, batch_size, metric)."
+            f"A {type(experiment).__name__} was given; the path of a training script is needed, or an "
+            "isometry.Experiment, which can be trained again from nothing: Experiment(build, data, loss_fn, optimizer, "
+            "epochs, batch_size, metric)."
         )
     if seeds < 1 or most < 1:
         raise IsometryError(f"seeds={seeds}, most={most}: whole numbers from 1 upwards are needed.")
@@ -198,26 +206,48 @@ def fix(
     tell = say or (lambda words: None)
     if seeds == 1:
         tell("With one seed only a breakdown can be told from luck: whatever else comes out is no proof.")
+    allowed = _effects(effects)
+    place = (Path(folder) if folder is not None else fresh_folder(Path("runs") / "fix")).resolve()
+    trainer, chosen = _who_trains(experiment, place, engine, ray_address, tell)
+    return treat(
+        trainer,
+        seeds=range(seeds),
+        folder=place,
+        diagnose=diagnose_run,
+        prescribe=lambda diagnosis: prescribe_for(diagnosis, effects=allowed),
+        engine=chosen,
+        most=most,
+        say=tell,
+    )
+
+
+def _who_trains(
+    experiment: Experiment | Script, folder: Path, engine: str, ray_address: str | None, say: Callable[[str], None]
+) -> "tuple[Trainer, Engine]":
+    """Who trains an experiment or a script, and where."""
+    from isometry.treatment.engines import Pool, Ray, Serial
+    from isometry.treatment.engines.machine import cores
+    from isometry.treatment.engines.threads import Threads
+
     engines: dict[str, Callable[[], Engine]] = {
-        "local": lambda: Pool(say=tell),
+        "local": lambda: Pool(say=say),
         "serial": Serial,
-        "ray": lambda: Ray(address=ray_address, say=tell),
+        "ray": lambda: Ray(address=ray_address, say=say),
     }
     if engine not in engines:
         raise IsometryError(f"engine={engine!r}: one of {', '.join(engines)} is needed.")
     if ray_address is not None and engine != "ray":
         raise IsometryError(f"ray_address={ray_address!r} is for engine='ray', and engine={engine!r} was asked for.")
-    allowed = _effects(effects)
-    return treat(
-        loaded_adapter().trainer(experiment),
-        seeds=range(seeds),
-        folder=Path(folder) if folder is not None else fresh_folder(Path("runs") / "fix-1"),
-        diagnose=diagnose_run,
-        prescribe=lambda diagnosis: prescribe_for(diagnosis, effects=allowed),
-        engine=engines[engine](),
-        most=most,
-        say=tell,
-    )
+    if isinstance(experiment, Experiment):
+        return loaded_adapter().trainer(experiment), engines[engine]()
+    if engine == "ray":
+        raise IsometryError(
+            "engine='ray': a script is trained on this machine alone. Take engine='local', or make an "
+            "isometry.Experiment of it."
+        )
+    programs = cores() if engine == "local" else 1
+    trainer = ScriptTrainer(placed(experiment), folder, programs=programs)
+    return trainer, Threads(programs, stop=stop_all)
 
 
 def _effects(names: Sequence[str] | None) -> "tuple[Effect, ...]":

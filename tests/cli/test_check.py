@@ -310,7 +310,7 @@ def test_experiment_in_a_module_is_found(here: Check, tmp_path: Path) -> None:
         (("project/experiments.py:shallow",), "There is no shallow in project/experiments.py. Name one of these: "),
         (("project/experiments.py:number",), "is a int, and an"),
         (("project/experiments.py:Experiment",), "is the class Experiment, and an"),
-        (("project/experiments.py:deep", "--lr", "1"), "--lr 1: project/experiments.py:deep is an experiment"),
+        (("project/experiments.py:deep", "more"), "more: project/experiments.py:deep is an experiment"),
         (("--nets", "1", "x.py"), "--nets 1: a whole number of networks is needed, 3 or more"),
         (("--nets", "few", "x.py"), "--nets few"),
         (("--seconds", "0", "x.py"), "--seconds 0: a time in seconds is needed"),

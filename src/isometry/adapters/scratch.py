@@ -99,6 +99,14 @@ class Scratch:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The process works in the mirror. What is written after this, by exit handlers too, is not kept apart."""
+        leave = self.enter()
+        try:
+            yield
+        finally:
+            leave()
+
+    def enter(self) -> Callable[[], None]:
+        """Work in the mirror from now on; what is given ends that, and need not be called."""
         before, finder = Path.cwd(), _AfterImport(self._guard)
         opening = _Wrapped(self, io.open)
         changed: list[tuple[Any, str, Any]] = [(io, "open", opening), (builtins, "open", opening)]
@@ -115,14 +123,15 @@ class Scratch:
         sys.meta_path.insert(0, finder)
         for name in WRITERS.keys() & sys.modules.keys():
             self._guard(sys.modules[name])
-        try:
-            yield
-        finally:
+
+        def leave() -> None:
             self._is_entered = False
             sys.meta_path.remove(finder)
             for (holder, name, _), original in zip(changed, originals, strict=True):
                 setattr(holder, name, original)
             os.chdir(before)
+
+        return leave
 
     @property
     def is_watching(self) -> bool:

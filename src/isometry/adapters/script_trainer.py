@@ -25,7 +25,7 @@ from isometry.history.history import Floats
 from isometry.history.recorder import fresh_folder
 from isometry.history.run import Run
 from isometry.history.store import open_run
-from isometry.network.edits import Edit, Standardise
+from isometry.network.edits import Edit
 from isometry.network.script import Metric, Script
 from isometry.network.trial import Course
 
@@ -33,6 +33,9 @@ __all__ = ["ScriptTrainer", "placed", "stop_all"]
 
 GRACE = 30.0
 """How long after its time a script may go on that takes no step. [seconds]"""
+MISUSED = 2
+"""What argparse and its kin leave with when arguments are missing."""
+INPUTS = "inputs.pt"
 ROOM = 3
 """So much more time than the untreated training a treated one may take: layers that were put in cost some."""
 PARTS = 100
@@ -43,8 +46,10 @@ LEAST_LAST = 5
 """… but so many steps at least."""
 MOST_FILES = 2_000
 """Python files below a script's folder that count as its code."""
-LINES_TOLD = 3
+LINES_TOLD = 2
 """Last lines of a script's output that a message repeats."""
+BEGIN = "import sys; from isometry.adapters.script_trial import main; sys.exit(main(sys.argv[1]))"
+"""The program of one training. Not a module: that would be imported twice."""
 
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
@@ -84,12 +89,15 @@ class ScriptTrainer:
     """So many run at once, and share the cores."""
     steps: int | None = None
     """Steps of each training, where it does not end by itself in time."""
+    rehearsed: bool = False
+    """The script has been trained without a change, and can be."""
 
     def train(self, edits: Sequence[Edit], *, seed: int, run: Path | None) -> Course:
         """One training. Whatever goes wrong with the script is the course's ``fault``.
 
         Raises:
-            IsometryError: the script cannot be trained at all: no step, no metric. Of a treated one this is a fault.
+            IsometryError: the script cannot be trained at all: no step, no metric. This is found out once, and not held
+                against a treated training, nor against one from another seed.
         """
         place = fresh_folder(run if run is not None else self.folder / "runs" / f"seed-{seed}")
         log = self.folder / "output" / f"{place.name}.txt"
@@ -98,7 +106,7 @@ class ScriptTrainer:
         result, killed = self._started(tuple(edits), seed, place, log)
         seconds = monotonic() - began
         course = self._course(result, killed, seed, place, log, seconds)
-        if not edits and result is not None:
+        if not edits and not self.rehearsed:
             self._require_trained(course, result, log)
         return course
 
@@ -108,7 +116,7 @@ class ScriptTrainer:
 
     def paced_by(self, course: Course) -> "ScriptTrainer":
         """Who gives every training as many steps as one had that was ended for time."""
-        return replace(self, steps=course.steps) if course.cut else self
+        return replace(self, rehearsed=True, steps=course.steps if course.cut else None)
 
     # -------------------------------------------------------------------- program
 
@@ -120,17 +128,15 @@ class ScriptTrainer:
             task = ScriptTask(
                 script=self.treated(edits),
                 trial=seed,
-                run=run.resolve(),
+                run=place / "run",
                 result=place / "result.json",
-                inputs=self.folder / f"inputs-{seed}.pt",
+                inputs=self._inputs_known() if edits else place / INPUTS,
                 steps=self.steps,
                 seconds=seconds,
-                every=None,
+                scratch=None if self.script.in_place else place / "scratch",
             )
-            if edits and any(isinstance(edit, Standardise) for edit in edits):
-                task = replace(task, inputs=self._inputs_known())
             (place / "task").write_bytes(pickle.dumps(task))
-            command = [sys.executable, "-m", __name__.replace("script_trainer", "script_trial"), str(place / "task")]
+            command = [sys.executable, "-c", BEGIN, str(place / "task")]
             with log.open("wb") as output:
                 program = subprocess.Popen(
                     command,
@@ -151,10 +157,15 @@ class ScriptTrainer:
             finally:
                 with _lock:
                     _running.discard(program)
+            if task.run.is_dir():
+                shutil.move(task.run, run)
+            if not edits and task.inputs.is_file():
+                shutil.move(task.inputs, self._inputs_known())
             return _told(task.result), code
 
     def _inputs_known(self) -> Path:
-        return next(iter(sorted(self.folder.glob("inputs-*.pt"))), self.folder / "inputs-0.pt")
+        """File with the inputs of an untreated training."""
+        return self.folder / INPUTS
 
     def _environment(self) -> dict[str, str]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -177,13 +188,16 @@ class ScriptTrainer:
 
     def _fault(self, result: Result | None, code: int, log: Path, *, overdue: bool) -> str:
         if overdue:
-            return f"after {self.script.limit:g} s it had not taken a step; {_last_words(log)}"
+            return f"after {self.script.limit:g} s it had not taken a step{_last_words(log)}"
         if result is None:
-            return f"its process ended with exit code {code}; {_last_words(log)}"
+            return f"its process ended with exit code {code}{_last_words(log)}"
         if result.trouble:
             return result.trouble
         if result.ending not in ("finished", "exception: SystemExit: 0"):
-            return " ".join(result.ending.removeprefix("exception: ").split())
+            fault = " ".join(result.ending.removeprefix("exception: ").split())
+            if fault.startswith("SystemExit: "):
+                return f"it left with {fault.replace('SystemExit: ', 'exit code ')}{_last_words(log)}"
+            return fault
         return ""
 
     def _score(self, result: Result | None, losses: Floats, log: Path) -> float:
@@ -196,26 +210,28 @@ class ScriptTrainer:
             score = nan if value is None else -value if metric.lower_is_better else value
         return score if isfinite(score) else nan
 
-    def _require_trained(self, course: Course, result: Result, log: Path) -> None:
+    def _require_trained(self, course: Course, result: Result | None, log: Path) -> None:
         """Whatever keeps the untreated script from being treated at all, said at once."""
-        where = f"What it printed is in {log}."
+        name, where = self.script.target, f"What it printed is in {log}." if _lines(log) else "It printed nothing."
+        if course.run is None and result is None:
+            raise IsometryError(f"{name}: {course.fault}. {where}")
+        if result is None:
+            return
         if course.run is None and result.trouble:
-            raise IsometryError(f"{self.script.target} could not be followed: {result.trouble}. {where}")
+            raise IsometryError(f"{name} could not be followed: {result.trouble}. {where}")
         if course.run is None and course.fault:
-            raise IsometryError(
-                f"{self.script.target} ended before its first training step: {course.fault}; {_last_words(log)}. "
-                f"Arguments of the script stand behind its name. {where}"
-            )
+            hint = " Arguments of the script stand behind its name." if result.exit_code == MISUSED else ""
+            raise IsometryError(f"{name} ended before its first training step: {course.fault}.{hint} {where}")
         if course.run is None:
             how = "made no training step that could be seen" if result.uses_framework else "never used torch"
             raise IsometryError(
-                f"{self.script.target} {how}. A step needs a forward pass with gradients, a backward pass and an "
+                f"{name} {how}. A step needs a forward pass with gradients, a backward pass and an "
                 f"update of the weights, all in the process of the script itself. {where}"
             )
         metric = self.script.metric
         if metric is not None and not course.fault and not isfinite(course.score) and _is_unknown(metric, result, log):
             raise IsometryError(
-                f"metric: {self.script.target} ends without a number called {metric.name!r}, neither as a global "
+                f"metric: {name} ends without a number called {metric.name!r}, neither as a global "
                 f"variable nor printed behind that word. Name one that it has, or go by the loss without one. {where}"
             )
 
@@ -272,8 +288,8 @@ def _printed(name: str, log: Path) -> float | None:
 
 
 def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in _lines(log) if line.strip()]
-    return f"its last words: {' / '.join(lines[-LINES_TOLD:])}" if lines else "it printed nothing"
+    lines = [line.strip() for line in _lines(log) if line.strip(" ^~\t")]
+    return f"; its last words: {' / '.join(lines[-LINES_TOLD:])}" if lines else ""
 
 
 def _lines(log: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""One training of a script, in a process of its own: ``python -m isometry.adapters.script_trial TASK``.
+"""One training of a script, in a process of its own, whose only work it is.
 
 What is to be done stands in a file, and so does afterwards what came of it, because all output belongs to the script.
 """
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from isometry.adapters.framework import Framework, Treatment
+from isometry.adapters.scratch import Scratch
 from isometry.adapters.script import run_script
 from isometry.adapters.seeds import seed_python
 from isometry.errors import IsometryError
 from isometry.network.script import Script
 
-__all__ = ["Result", "ScriptTask"]
+__all__ = ["Result", "ScriptTask", "main"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class ScriptTask:
     """File with the inputs of the untreated training: written by it, read by treated ones."""
     steps: int | None
     seconds: float | None
-    every: int | None
+    scratch: Path | None
+    """Folder for what the script writes; None where it may write where it always does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Result:
 
 
 def main(path: str) -> int:
+    """Train as a file says; the exit code of the script."""
     task: ScriptTask = pickle.loads(Path(path).read_bytes())
     script = task.script
     os.chdir(script.folder or Path())
@@ -63,10 +66,8 @@ def main(path: str) -> int:
         )
 
     try:
-        outcome = run_script(
-            script.target, script.arguments, run=lambda: task.run, module=script.module, every=task.every, treat=treat
-        )
-    except IsometryError as fault:  # there is no such script
+        outcome = run_script(_entered(task), script.arguments, run=lambda: task.run, module=script.module, treat=treat)
+    except IsometryError as fault:  # there is no such script, or no place to write to
         _write(task.result, Result(2, "", str(fault), 0, False, False, None))
         return 2
     if outcome.forked:
@@ -86,6 +87,16 @@ def main(path: str) -> int:
     return outcome.exit_code
 
 
+def _entered(task: ScriptTask) -> str:
+    """Go where the script is to write, for good, because exit handlers write as well. What to run there."""
+    script = task.script
+    if task.scratch is None:
+        return script.target
+    scratch = Scratch(task.scratch, Path.cwd())
+    scratch.enter()
+    return script.target if script.module else str(scratch.mirrored(Path(script.target)))
+
+
 def _value(script: Script) -> float | None:
     name = script.metric.name if script.metric is not None else ""
     value: Any = vars(sys.modules["__main__"]).get(name)
@@ -99,7 +110,3 @@ def _write(path: Path, result: Result) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
     draft.replace(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -1,6 +1,7 @@
-"""``isometry fix file.py:experiment``: treat a training, and prove the treatment."""
+"""``isometry fix train.py``: treat a training, and prove the treatment."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,11 @@ import typer
 from isometry import api
 from isometry.adapters.target import load_experiment, names_experiment
 from isometry.cli.streams import say, stdout_for_json
-from isometry.cli.values import report_place
+from isometry.cli.values import report_place, seconds
 from isometry.cli.verdict import print_json, print_words
 from isometry.errors import IsometryError
+from isometry.network.experiment import Experiment
+from isometry.network.script import Metric, Script
 
 __all__ = ["fix"]
 
@@ -23,10 +26,33 @@ def fix(
         str,
         typer.Argument(
             metavar="TARGET",
-            help="An experiment, as file.py:name or package.module:name.",
+            help="The training script; or an experiment, as file.py:name or package.module:name.",
             show_default=False,
         ),
     ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="The script's own arguments.")
+    ] = None,
+    module: Annotated[bool, typer.Option("-m", help="TARGET is a module's name, as in python -m.")] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="What a script is judged by: a global variable of it, or a word that it prints a number behind.",
+            show_default="the loss over the last steps",
+        ),
+    ] = None,
+    lower: Annotated[bool, typer.Option("--lower-is-better", help="The metric is an error, not a quality.")] = False,
+    limit: Annotated[
+        float,
+        typer.Option(
+            "--limit",
+            parser=seconds,
+            metavar="SECONDS",
+            help="A script that takes longer is ended, and all its trainings have as many steps.",
+        ),
+    ] = 600.0,
     seeds: Annotated[int, typer.Option(help="Trainings of each arm; three are needed for an interval.", min=1)] = 3,
     most: Annotated[int, typer.Option(help="Changes that are tried at most.", min=1)] = 5,
     effects: Annotated[
@@ -48,6 +74,10 @@ def fix(
             show_default="one that runs here, or started",
         ),
     ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Let a script write where it always does, over what is there, in every run."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the runs; what is done in it is not done again.", show_default="fresh"),
@@ -66,19 +96,19 @@ def fix(
 ) -> None:
     """Train as it is, find what is wrong, change it, train again with the same seeds, and say whether it helped.
 
-    Nothing of yours is changed. The exit code is 0 where a change helped or none was needed, else 1.
+    A script is run as it is, several times, and changed while it runs. Nothing of yours is changed on disk.
+    Everything after TARGET belongs to the script. The exit code is 0 where a change helped or none was needed, else 1.
     """
-    if not names_experiment(target):
-        raise IsometryError(
-            f"{target}: isometry fix needs an experiment that it can train again, as file.py:name or "
-            "package.module:name; plain scripts cannot be treated yet. Put build, data, loss and optimiser of the "
-            "script into an isometry.Experiment and name that."
-        )
     output = stdout_for_json() if as_json else sys.stdout
-    experiment = load_experiment(target)
+    training: Experiment | Script
+    if not module and names_experiment(target):
+        _require_none_of_a_script(target, arguments, metric, lower)
+        training = load_experiment(target)
+    else:
+        training = Script(target, tuple(arguments or ()), module, _metric(metric, lower), limit, in_place)
     say(f"isometry  fixing {target}")
     outcome = api.fix(
-        experiment,
+        training,
         seeds=seeds,
         most=most,
         effects=[word.strip() for word in effects.split(",") if word.strip()],
@@ -94,3 +124,19 @@ def fix(
     if report is not None:
         say(f"report  {api.report(outcome, report / 'fix.html' if report.is_dir() else report)}")
     raise typer.Exit(0 if outcome.verdict in CURED else 1)
+
+
+def _metric(name: str | None, lower_is_better: bool) -> Metric | None:
+    if name is None and lower_is_better:
+        raise IsometryError("--lower-is-better is said of a metric. Name it with --metric, or go by the loss.")
+    return Metric(name, lower_is_better) if name is not None else None
+
+
+def _require_none_of_a_script(
+    target: str, arguments: Sequence[str] | None, metric: str | None, lower_is_better: bool
+) -> None:
+    given = [*(arguments or ()), *(["--metric"] if metric else []), *(["--lower-is-better"] if lower_is_better else [])]
+    if given:
+        raise IsometryError(
+            f"{' '.join(given)}: {target} is an experiment, which takes no arguments and brings its own metric."
+        )

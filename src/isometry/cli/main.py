@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from isometry import __version__
+from isometry.cli.arguments import OfATraining
 from isometry.cli.check import check
 from isometry.cli.classic import classic
 from isometry.cli.diagnose import diagnose
@@ -34,10 +35,13 @@ application.command(
 )(run)
 application.command(
     epilog="Example:  isometry check train.py --lr 0.1      or  isometry check experiments.py:deep --fail-on slows",
-    context_settings={"allow_interspersed_args": False},
+    cls=OfATraining,
 )(check)
 application.command(epilog="Example:  isometry diagnose runs/train-1 --json")(diagnose)
-application.command(epilog="Example:  isometry fix experiments.py:deep --report fix.html")(fix)
+application.command(
+    epilog="Example:  isometry fix --report fix.html train.py --lr 0.1      or  isometry fix experiments.py:deep",
+    cls=OfATraining,
+)(fix)
 application.command(epilog="Example:  isometry report runs/train-1 -o gradients.pdf")(report)
 application.command(epilog="Example:  isometry classic linear-depth      or  isometry classic --all")(classic)
 application.command(epilog="Example:  isometry rules vanishing_gradient")(rules)

@@ -29,6 +29,8 @@ class Script:
     """Without one the score is minus the loss over the last steps."""
     limit: float = 600.0
     """A training that takes longer is ended after the step that it is at, and all others after as many. [seconds]"""
+    in_place: bool = False
+    """Let it write where it always does, and its trainings overwrite each other's files and those of before."""
     folder: Path | None = None
     """Where it is started; the present one if None."""
     code: str = ""

@@ -15,6 +15,7 @@ from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError, NotRecorded
 from isometry.history.run import Run
 from isometry.history.store import open_run
+from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
@@ -104,7 +105,7 @@ class _Study:
             say(f"{folder}: {others} courses are of another experiment, by code or data, and are left aside.")
 
     def outcome(self, prescribe: Callable[[Diagnosis], Sequence[Prescription]], *, most: int) -> Outcome:
-        untreated = Arm(None, self.trained(None, self.seeds))
+        untreated = Arm(None, self.untreated())
         before = self.diagnosis(untreated)
         if before is None:
             raise NotRecorded(
@@ -129,6 +130,14 @@ class _Study:
                 after = found[len(tried) - 1] = self.diagnosis(arm)
                 cured = cured or (after is not None and after.healthy)
         return self.concluded(untreated, before, tried, found, left=len(plans) - len(tried))
+
+    def untreated(self) -> tuple[Course, ...]:
+        """The courses without a change. A script may be no training, or have no end, so its first one is waited for."""
+        if not isinstance(self.untouched, Script):
+            return self.trained(None, self.seeds)
+        first = self.trained(None, self.seeds[:1])
+        self.trainer = self.trainer.paced_by(first[0])
+        return first + self.trained(None, self.seeds[1:])
 
     # Trainings --------------------------------------------------------------------------------------------------------
 
@@ -310,11 +319,19 @@ def _notes(untreated: Arm, seeds: tuple[int, ...], left: int) -> list[str]:
     notes = []
     fallen = sum(not isfinite(course.score) for course in untreated.courses)
     if fallen:
-        notes.append(f"Without a change training breaks down from {fallen} of {len(seeds)} seeds.")
+        faults = f": {'; '.join(untreated.faults)}" if untreated.faults else ""
+        notes.append(f"Without a change training breaks down from {fallen} of {len(seeds)} seeds{faults}.")
     if len(seeds) == 1:
         notes.append("One seed tells no scatter, so only a breakdown could be told from luck. Take three or more.")
     if len(seeds) == 2:
         notes.append("Two seeds tell little of the scatter. Take three or more.")
+    first = untreated.courses[0]
+    if first.cut:
+        notes.append(f"The training did not end in its time, so all trainings were ended after {first.steps:,} steps.")
+    if len(seeds) > 1 and all(np.array_equal(course.losses, first.losses) for course in untreated.courses):
+        notes.append(
+            "All seeds gave the same numbers, so nothing is known of the scatter: each training fixes its own."
+        )
     if left:
         notes.append(f"{left} more treatment{' was' if left == 1 else 's were'} not tried.")
     return notes

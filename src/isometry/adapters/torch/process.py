@@ -7,8 +7,8 @@ import functools
 import gc
 import sys
 import threading
-from collections.abc import Callable, Container
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Container, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Protocol
 
@@ -24,7 +24,9 @@ __all__ = [
     "find_owner",
     "find_whole",
     "is_called_compiled",
+    "is_unheard",
     "open_listener",
+    "unheard",
     "unwrapped",
 ]
 
@@ -47,6 +49,30 @@ class Listener(Protocol):
 _listeners: list[Listener] = []
 _originals: dict[str, Callable[..., Any]] = {}
 _step_hooks: list[Any] = []
+
+
+class _Aside(threading.local):
+    """Whether what this thread does is our own work."""
+
+    unheard = False
+
+
+_aside = _Aside()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """In here a model is called by ourselves, to look at it: no watch takes that for training."""
+    before, _aside.unheard = _aside.unheard, True
+    try:
+        yield
+    finally:
+        _aside.unheard = before
+
+
+def is_unheard() -> bool:
+    """Whether the present pass of a model is none of the user's."""
+    return _aside.unheard
 
 
 def open_listener(listener: Listener) -> None:

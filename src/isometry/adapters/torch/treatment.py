@@ -30,7 +30,7 @@ from isometry.adapters.torch.retuning import require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.trials import next_number
 from isometry.errors import CannotEdit, IsometryError
-from isometry.network.edits import Edit, NetworkEdit, ScaleOutput, Standardise, TrainingEdit
+from isometry.network.edits import Edit, NetworkEdit, Standardise, TrainingEdit
 
 __all__ = ["TorchTreatment", "treating"]
 
@@ -52,7 +52,7 @@ def treating(
         edits: what to change; without any, a training is only ended in time.
         trial: its number; seeds that the script sets are shifted by it for good.
         steps: leave the script after so many optimiser steps, as ``sys.exit()`` does.
-        seconds: leave it after the first step that ends later than this.
+        seconds: leave it after the first step that ends so much later than the very first one.
         inputs: file with the inputs of the training. Without edits it is written, for ``Standardise`` it is read.
     """
     torch.manual_seed(trial)
@@ -198,8 +198,6 @@ class TorchTreatment:
                 self._change(module, args, kwargs)
             if self._standardises and not self._waiting:
                 self._standardise(module)
-            for optimizer in self._known_optimizers():
-                self._tune(optimizer)
         if self._inputs is not None and torch.is_grad_enabled() and module.training:
             self._keep(args[0] if args else next(iter(kwargs.values()), None))
 
@@ -230,7 +228,8 @@ class TorchTreatment:
         self._standardises = False
         kept = torch.load(self._file, weights_only=True)
         device = next(module.parameters()).device
-        standardise(module, [inputs.to(device) for inputs in kept])
+        with process.unheard():
+            standardise(module, [inputs.to(device) for inputs in kept])
 
     def _keep(self, inputs: Any) -> None:
         assert self._inputs is not None
@@ -264,25 +263,30 @@ class TorchTreatment:
         with self._leaving_on_faults():
             if self._waiting or self._standardises:
                 self.trouble = self._unplaced()
-            elif id(optimizer) not in self._tuned:
-                self._tune(optimizer)
 
     def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """It has stepped. The steps of the first one that does are counted."""
         if self._is_off:
             return
+        with self._leaving_on_faults():
+            self._tune(optimizer)  # one that was made after the backward pass: its first step was as it is
         if self._lead is None:
-            self._lead = id(optimizer)
+            self._lead, self._began = id(optimizer), monotonic()
         self.steps += self._lead == id(optimizer)
         over = self._most_steps is not None and self.steps >= self._most_steps
         late = self._seconds is not None and monotonic() - self._began > self._seconds
         self.cut = self.cut or over or late
         self._leave_if_over()
 
-    # ---------------------------------------------------- what is not listened to
-
     def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None:
-        """Nothing is done then."""
+        """An optimiser is changed before its step begins, and most are there by now."""
+        if self._is_off:
+            return
+        with self._leaving_on_faults():
+            for optimizer in self._known_optimizers():
+                self._tune(optimizer)
+
+    # ---------------------------------------------------- what is not listened to
 
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
         """Nothing is done then."""
@@ -312,8 +316,6 @@ class _Names:
 
     def split(self, one: NetworkEdit) -> tuple[NetworkEdit | None, NetworkEdit | None]:
         """The part of an edit that this module can be given, under its own names, and what is left for others."""
-        if isinstance(one, ScaleOutput):
-            return one, None
         layers = one.layers
         found = self._found(layers, "") if set(layers) <= self._all else self._found(layers, f"{self._prefix}.")
         left = tuple(name for name in layers if name not in found)

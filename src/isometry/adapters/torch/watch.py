@@ -348,7 +348,7 @@ class TorchWatch:
         """Discovery: some module is called."""
         if torch.compiler.is_compiling() or self._off or self._passes_open or id(module) in self._entries:
             return
-        if self._thread not in (None, threading.get_ident()):
+        if process.is_unheard() or self._thread not in (None, threading.get_ident()):
             return
         with self._guard():
             if not self._adopt(module):
@@ -387,7 +387,7 @@ class TorchWatch:
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Before the forward pass of a root module."""
-        if self._off or torch.compiler.is_compiling():
+        if self._off or process.is_unheard() or torch.compiler.is_compiling():
             return
         ident = threading.get_ident()
         if self._thread is None:
@@ -417,7 +417,7 @@ class TorchWatch:
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         """After it, also when it raised."""
-        if not self._passes_open or threading.get_ident() != self._thread:
+        if not self._passes_open or process.is_unheard() or threading.get_ident() != self._thread:
             return
         traced = self._passes_open.pop()
         if traced:

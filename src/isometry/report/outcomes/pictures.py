@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
+from isometry.network.script import Script
 from isometry.network.signals import Signal
 from isometry.report.chart import Axis, Chart, Line, Points, Ribbon, Shape, Table
 from isometry.report.columns import chains, log10, norms
@@ -28,7 +29,11 @@ def outcome_charts(outcome: Outcome) -> list[Chart]:
     charts = [_scores(outcome)] if len(outcome.trials) > 1 else []
     best = best_arm(outcome)
     if best is not None:
-        charts += [chart for chart in (_losses(outcome.trials[0], best), _profiles(outcome)) if chart is not None]
+        charts += [
+            chart
+            for chart in (_losses(outcome.trials[0], best, _unit(outcome)), _profiles(outcome))
+            if chart is not None
+        ]
     return charts
 
 
@@ -59,35 +64,44 @@ def _scores(outcome: Outcome) -> Chart:
     )
 
 
-def _losses(untreated: Arm, best: Arm) -> Chart | None:
+def _losses(untreated: Arm, best: Arm, unit: str) -> Chart | None:
+    """``unit``: ``epoch`` where each loss is of one, ``step`` where it is of a part of the training."""
     shapes: list[Shape] = []
     rows: list[tuple[str, ...]] = []
     ends = []
     for arm, style in ((untreated, BEFORE), (best, AFTER)):
-        lengths = [len(course.losses) for course in arm.courses]
-        if not lengths or min(lengths) < 2:
+        courses = [course for course in arm.courses if len(course.losses) > 1]  # others ended at once
+        if not courses:
             return None
-        losses = np.array([course.losses[: min(lengths)] for course in arm.courses])
+        length = min(len(course.losses) for course in courses)
+        losses = np.array([course.losses[:length] for course in courses])
         losses[~np.isfinite(losses)] = np.nan
         if np.isnan(losses).all(axis=0).any():
             return None
-        epochs = np.arange(1.0, losses.shape[1] + 1)
+        each = max(course.steps for course in courses) / length if unit == "step" else 1.0
+        ends_at = each * np.arange(1.0, length + 1)
         middle = np.nanmedian(losses, axis=0)
         if len(losses) > 1:
-            shapes.append(Ribbon("", epochs, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), style=style))
-        shapes.append(Line(arm_name(arm), epochs, middle, style=style))
+            shapes.append(Ribbon("", ends_at, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), style=style))
+        shapes.append(Line(arm_name(arm), ends_at, middle, style=style))
         rows.append((arm_name(arm), number(float(middle[0])), number(float(middle[-1]))))
         ends.append(float(middle[-1]))
     return Chart(
         title=f"The training loss ends at {number(ends[1])} instead of {number(ends[0])}",
-        reading="Median over the seeds of each epoch's mean loss; shaded: from the lowest to the highest seed.",
-        x=Axis("epoch"),
+        reading=f"Median over the seeds of the mean loss of each {'epoch' if unit == 'epoch' else 'part'} of the "
+        "training; shaded: from the lowest to the highest seed.",
+        x=Axis(unit),
         y=Axis("training loss"),
         shapes=tuple(shapes),
         alt="Two curves of the loss. " + "; ".join(f"{row[0]}: from {row[1]} to {row[2]}" for row in rows) + ".",
-        table=Table(("arm", "first epoch", "last epoch"), tuple(rows)),
+        table=Table(("arm", "first", "last"), tuple(rows)),
         name="losses",
     )
+
+
+def _unit(outcome: Outcome) -> str:
+    """What the losses are counted by: nobody knows the epochs of a script."""
+    return "step" if isinstance(outcome.experiment, Script) else "epoch"
 
 
 def _profiles(outcome: Outcome) -> Chart | None:

@@ -13,6 +13,7 @@ from isometry.network.edits import (
     ScaleRate,
     WarmUp,
 )
+from isometry.network.script import Script
 from isometry.report.chart import Table
 from isometry.report.words import clean, decades, plural, problem
 from isometry.treatment.contrast import Contrast, number
@@ -88,7 +89,13 @@ def sentences(outcome: Outcome) -> list[str]:
 
 def score_words(outcome: Outcome) -> str:
     """What the score is."""
-    if outcome.experiment.metric is not None:
+    training = outcome.experiment
+    if isinstance(training, Script) and training.metric is not None:
+        minus = "minus " if training.metric.lower_is_better else ""
+        return f"{minus}what the script gives as {training.metric.name}; higher is better"
+    if isinstance(training, Script):
+        return "minus the mean loss over the last tenth of the steps; higher is better"
+    if training.metric is not None:
         return "the experiment's metric; higher is better"
     return "minus the loss after the last step, on validation data if there are some; higher is better"
 

@@ -1,0 +1,210 @@
+"""Changes that are made while somebody's training runs, in this process."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from isometry.adapters.torch.joining import join
+from isometry.adapters.torch.treatment import treating
+from isometry.network.edits import (
+    ChangeOptimizer,
+    Clip,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    Standardise,
+)
+
+
+@pytest.fixture
+def begin():
+    """Make a treatment that is closed in any case; torch is then as it was."""
+    made = []
+    before = [vars(owner)[name] for owner, name in PATCHED]
+
+    def make(*edits, **options):
+        made.append(treating(edits, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+    assert [vars(owner)[name] for owner, name in PATCHED] == before
+
+
+PATCHED = ((nn.Module, "__call__"), (Optimizer, "__init__"), (LRScheduler, "__init__"), (ReduceLROnPlateau, "__init__"))
+
+
+class Tower(nn.Module):
+    """Layers whose nonlinearity is a function call."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow, self.out = nn.Linear(6, 14), nn.Linear(14, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(torch.sigmoid(self.narrow(torch.sigmoid(self.wide(x)))))
+
+
+def train(model, optimizer, *, steps=3, inputs=None):
+    inputs = torch.randn(16, 6) if inputs is None else inputs
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), torch.arange(len(inputs)) % 3).backward()
+        optimizer.step()
+
+
+def test_the_network_is_changed_at_its_first_call_and_its_new_parameters_are_trained(begin):
+    treatment = begin(InsertNorm(("wide", "narrow"), "layer"), ReplaceActivation(("wide", "narrow"), "relu"))
+    model = Tower()
+    before = dict(model.named_parameters())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer)
+    treatment.close()
+    assert treatment.trouble is None
+    new = {name: value for name, value in model.named_parameters() if name not in before}
+    assert len(new) == 4
+    assert all(value.grad is not None for value in new.values())
+    assert all(not torch.equal(value, value.round()) for value in new.values()), "they left 0 and 1"
+    assert len(optimizer.param_groups) == 1
+    x = torch.randn(4, 6)
+    scale, shift = (value for name, value in new.items() if "wide" in name)
+    by_hand = torch.relu(F.layer_norm(model.wide(x), (14,), scale, shift))
+    with torch.no_grad():
+        seen = []
+        hook = model.narrow.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        model(x)
+        hook.remove()
+    assert torch.allclose(seen[0], by_hand.detach(), atol=1e-6)
+
+
+def test_an_evaluation_before_training_sees_the_changed_network_too(begin):
+    begin(Reinitialise(("wide",), gain=50.0))
+    model = Tower()
+    with torch.inference_mode():
+        model(torch.randn(4, 6))
+    assert float(model.wide.weight.detach().std()) > 10
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def test_a_schedule_begins_from_the_changed_rate(begin):
+    begin(ScaleRate(0.1))
+    model = Tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    train(model, optimizer, steps=1)
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
+    train(model, optimizer, steps=1)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02), "once is enough"
+
+
+def test_the_optimiser_becomes_another_and_stays_the_object_that_the_script_holds(begin):
+    begin(ChangeOptimizer("adam", 0.01))
+    model = Tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4, momentum=0.9)
+    train(model, optimizer)
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert optimizer.param_groups[0]["lr"] == 0.01
+    assert len(optimizer.state) == len(list(model.parameters()))
+
+
+def test_gradients_are_clipped_before_the_step(begin):
+    begin(Clip(1e-6))
+    model = Tower()
+    weight = model.out.weight.detach().clone()
+    train(model, torch.optim.SGD(model.parameters(), lr=1.0), steps=2)
+    assert 0 < float((model.out.weight.detach() - weight).norm()) < 3e-6
+
+
+def test_parts_that_are_called_by_themselves_are_changed_under_their_full_names(begin):
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Linear(6, 8), nn.Tanh())
+            self.decoder = nn.Sequential(nn.Linear(8, 3))
+
+    treatment = begin(Reinitialise(("encoder.0", "decoder.0"), gain=30.0))
+    pair = Pair()
+    optimizer = torch.optim.SGD(pair.parameters(), lr=1e-3)
+    F.cross_entropy(pair.decoder(pair.encoder(torch.randn(4, 6))), torch.arange(4) % 3).backward()
+    optimizer.step()
+    treatment.close()
+    assert treatment.trouble is None
+    assert min(float(pair.encoder[0].weight.detach().std()), float(pair.decoder[0].weight.detach().std())) > 4
+
+
+def test_of_two_models_the_one_is_changed_that_is_named(begin):
+    begin(Reinitialise(("critic.0",), gain=30.0))
+    actor, critic = (nn.Sequential(nn.Linear(6, 3), nn.Tanh()) for _ in range(2))
+    x = torch.randn(4, 6)
+    (actor(x) - critic(x)).square().mean().backward()
+    assert float(actor[0].weight.detach().std()) < 1 < 4 < float(critic[0].weight.detach().std())
+
+
+def test_a_change_that_fits_nowhere_ends_the_training_and_says_why(begin):
+    treatment = begin(ReplaceActivation(("nowhere",), "relu"))
+    model = Tower()
+    with pytest.raises(SystemExit):
+        train(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "`nowhere`" in treatment.trouble
+    assert treatment.is_reached
+
+
+def test_a_training_without_an_optimiser_cannot_have_its_rate_changed(begin):
+    treatment = begin(ScaleRate(0.1))
+    model = Tower()
+    F.cross_entropy(model(torch.randn(4, 6)), torch.arange(4) % 3).backward()
+    treatment.close()
+    assert "no torch.optim.Optimizer" in treatment.trouble
+
+
+def test_a_training_is_left_after_its_steps(begin):
+    treatment = begin(steps=4)
+    model = Tower()
+    with pytest.raises(SystemExit):
+        train(model, torch.optim.SGD(model.parameters(), lr=0.1), steps=10)
+    assert (treatment.steps, treatment.cut, treatment.trouble) == (4, True, None)
+
+
+def test_inputs_of_the_untreated_training_are_what_a_treated_one_is_standardised_by(begin, tmp_path):
+    inputs = torch.randn(64, 6) * 40 + 300
+    kept = tmp_path / "inputs.pt"
+    untreated = begin(inputs=kept)
+    model = Tower()
+    train(model, torch.optim.SGD(model.parameters(), lr=1e-3), inputs=inputs)
+    untreated.close()
+    begin(Standardise(), inputs=kept)
+    seen = []
+    model = Tower()
+    model.wide.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    train(model, torch.optim.SGD(model.parameters(), lr=1e-3), steps=1, inputs=inputs)
+    assert torch.allclose(seen[-1].mean(0), torch.zeros(6), atol=1e-4)
+    assert torch.allclose(seen[-1].std(0, correction=0), torch.ones(6), atol=1e-3)
+
+
+def test_a_trial_of_another_number_gets_other_seeds(begin, monkeypatch):
+    monkeypatch.setattr(torch, "manual_seed", torch.manual_seed)
+    monkeypatch.setattr(torch.random, "manual_seed", torch.random.manual_seed)
+    begin(trial=2)
+    torch.manual_seed(7)
+    other = torch.rand(3)
+    monkeypatch.undo()
+    torch.manual_seed(7)
+    assert not torch.equal(torch.rand(3), other)
+
+
+def test_new_parameters_join_the_group_of_most_others():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 1))
+    optimizer = torch.optim.Adam(
+        [{"params": model[2].parameters(), "lr": 1.0}, {"params": [*model[0].parameters(), *model[1].parameters()]}]
+    )
+    model.append(nn.LayerNorm(1))
+    assert len(join(optimizer, model, model[3].parameters())) == 2
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2, 6]
+    assert join(optimizer, model, model[3].parameters()) == (), "they are there already"
+    assert join(torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=1), model, model[3].parameters()) == ()
