@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from isometry.adapters.torch.describe import describe
+from isometry.adapters.torch.edit import edit
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import (
     AddSkip,
@@ -173,6 +174,21 @@ def test_norms_of_convolutions_are_over_channels():
     assert "nn.GroupNorm(1, 6)" in patch([InsertNorm(("0",), "layer")], told)
 
 
+def test_rms_and_group_norms_are_those_of_an_edit():
+    convolutions = nn.Sequential(nn.Conv2d(2, 24, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 4, 1))
+    images = torch.randn(8, 2, 4, 4)
+    for model, batch, layers, norm in (
+        (dense(), BATCH, HIDDEN, "rms"),
+        (dense(), BATCH, HIDDEN, "group"),
+        (convolutions, images, ("0",), "group"),
+    ):
+        twin = copy.deepcopy(model)
+        exec(patch([InsertNorm(layers, norm)], architecture_of(model, batch)), {"model": model})
+        edit(twin, [InsertNorm(layers, norm)], batch=batch)
+        torch.testing.assert_close(model(batch), twin(batch))
+        assert len(list(model.parameters())) == len(list(twin.parameters()))
+
+
 def test_skips_add_what_a_layer_reads():
     model = dense(nn.Tanh)
     before = copy.deepcopy(model)
@@ -290,8 +306,8 @@ def test_other_frameworks_get_sentences():
 def test_names_can_neither_leave_their_quotes_nor_their_comment():
     hostile = 'a"\nraise SystemExit  # '
     layers = (Layer(hostile, "linear", "Linear", fan_in=4, fan_out=4, weight_shape=(4, 4), activation="sin"),)
-    for edit in (Reinitialise((hostile,), 1.0), AddSkip((hostile,)), ReplaceActivation((hostile,), "erf")):
-        code = patch([edit], Architecture(layers, framework="torch 2.13"))
+    for change in (Reinitialise((hostile,), 1.0), AddSkip((hostile,)), ReplaceActivation((hostile,), "erf")):
+        code = patch([change], Architecture(layers, framework="torch 2.13"))
         model = nn.Module()
         model.add_module(hostile, nn.Linear(4, 4))
         exec(code, {"model": model})

@@ -168,6 +168,30 @@ def test_units_that_died_in_training_get_no_new_weights_but_another_activation()
     assert one.edits == (ReplaceActivation(HIDDEN, "elu"),)
 
 
+@pytest.mark.parametrize(
+    ("kind", "samples", "core", "norm"),
+    [
+        ("conv", 64, "norm", "batch"),
+        ("conv", 4, "norm", "group"),
+        ("linear", 64, "norm", "batch"),
+        ("linear", 4, "norm", "rms"),
+        ("conv", 64, "attention", "group"),
+        ("linear", 64, "recurrent", "rms"),
+    ],
+)
+def test_batch_norm_stands_only_where_samples_may_see_each_other(kind, samples, core, norm):
+    layers = [
+        Layer("a", kind, "X", fan_in=8, fan_out=8, activation="tanh"),
+        Layer("b", core, "X"),
+        Layer("c", "linear", "Linear", fan_in=8, fan_out=5, output=True),
+    ]
+    counts = np.array([samples * 8 * 49.0 if kind == "conv" else samples * 8.0, np.nan, samples * 5.0])
+    run = make_run(layers=layers, delta_rms=np.ones(3), pre_activation_count=counts)
+    told = (Forecast("batch norm", (InsertNorm(("a",), "batch"),), 0.1), Forecast(AS_IT_IS, (), -6.0))
+    (one,) = proposed("insert-norm", finding("vanishing_gradient", layers=("a",), forecasts=told), run)
+    assert one.edits == (InsertNorm(("a",), norm),)
+
+
 def test_equal_units_are_not_told_apart_by_a_norm():
     equal = finding("poor_initialization", layers=HIDDEN, causes=(Cause("symmetry", None, ""),))
     assert proposed("critical-initialisation", equal)
@@ -267,9 +291,17 @@ def test_clipping_is_at_the_norm_before_the_trouble():
     gradient[10:] = 10.0
     run = run_of(ADAM, gradient=gradient)
     ordinary = 1e-3 * (5 * 4096) ** 0.5
-    (one,) = proposed("clip", finding("loss_spike", first_step=10), run)
+    one, *others = proposed("clip", finding("loss_spike", first_step=10), run)
     assert isinstance(one.edits[0], Clip)
     assert one.edits[0].threshold == pytest.approx(ordinary, rel=0.04)  # two digits
+    assert [other.edits[0] for other in others] == [Clip(2.5, "zscore")]
+    assert proposed("clip", finding("loss_spike", first_step=10), run_of(SGD))[1].edits == (Clip(10.0, "percentile"),)
+
+
+def test_units_of_plain_descent_are_clipped_by_their_weights():
+    explodes = finding("exploding_gradient")
+    assert [one.edits[0].by for one in proposed("clip", explodes, run_of(SGD))] == ["norm", "adaptive"]
+    assert [one.edits[0].by for one in proposed("clip", explodes, run_of(ADAM))] == ["norm"]
 
 
 def test_clipping_is_where_steps_fit_if_gradients_were_large_from_the_start():

@@ -51,7 +51,8 @@ class InsertNorm:
 
     layers: tuple[str, ...]
     norm: str
-    """``layer``: over the units of each sample; ``batch``: over the samples, unit by unit."""
+    """``layer``: over the units of each sample; ``rms``: likewise, by their size alone, without taking a mean off;
+    ``group``: over eight units or more of each sample at a time; ``batch``: over the samples, unit by unit."""
     after: bool = False
 
 
@@ -124,7 +125,10 @@ class Clip:
 
     threshold: float
     by: str = "norm"
-    """``norm``: the whole gradient keeps its direction; ``value``: every element is cut at the threshold."""
+    """What the threshold is of. ``norm``: the norm of the whole gradient, which keeps its direction, as with all others
+    but ``value``, where it is every element. ``adaptive``: the norm of what one unit gets, over that of its weights.
+    ``percentile``: the place of the norm among the last 1,000. ``zscore``: its distance from their moving mean, in
+    standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ __all__ = ["patch"]
 
 WIDTH = 100
 """Of a line of code."""
+PER_GROUP = 8
+"""Units that a group norm has in each group at least."""
 FRAME = 20
 """Of it, for what stands round a list of names."""
 
@@ -164,6 +166,58 @@ def clip(*_):
 
 optimizer.register_step_pre_hook(clip)"""
 
+CLIP_ADAPTIVE = """\
+# Gradients clipped unit by unit, at a share of the norm of the weights; behind the line that makes the
+# optimiser. It goes on by itself, before every step.
+@torch.no_grad()
+def clip(*_):
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            dims = tuple(range(1, parameter.dim())) or None
+            weight = torch.linalg.vector_norm(parameter, dim=dims, keepdim=True).clamp(min=1e-3)
+            norm = torch.linalg.vector_norm(parameter.grad, dim=dims, keepdim=True)
+            parameter.grad *= ({threshold:g} * weight / norm).clamp(max=1)
+
+
+optimizer.register_step_pre_hook(clip)"""
+
+CLIP_PERCENTILE = """\
+# Gradients clipped at a percentile of their latest norms; behind the line that makes the optimiser. It
+# goes on by itself, before every step.
+def clip(*_):
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]).cpu()
+    recent.extend([norm] * bool(norm.isfinite()))
+    del recent[:-1_000]
+    if recent:
+        nn.utils.clip_grad_norm_(model.parameters(), float(torch.stack(recent).quantile({share:g})))
+
+
+recent = []
+optimizer.register_step_pre_hook(clip)"""
+
+CLIP_ZSCORE = """\
+# Gradients clipped where their norm stands out from its moving mean; behind the line that makes the
+# optimiser. It goes on by itself, before every step.
+def clip(*_):
+    norm = float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+    if norm != norm or norm == float("inf"):
+        return
+    if len(first) < 25:
+        first.append(norm)
+        past["mean"] = sum(first) / len(first)
+        past["variance"] = sum((one - past["mean"]) ** 2 for one in first) / len(first)
+        return
+    away = norm - past["mean"]
+    if away > {threshold:g} * past["variance"] ** 0.5 > 0:
+        norm = past["mean"] + {threshold:g} ** 2 * past["variance"] / away
+        nn.utils.clip_grad_norm_(model.parameters(), norm)
+    past["variance"] = 0.97 * past["variance"] + 0.03 * (norm - past["mean"]) ** 2
+    past["mean"] = 0.97 * past["mean"] + 0.03 * norm
+
+
+first, past = [], {{"mean": 0.0, "variance": 0.0}}
+optimizer.register_step_pre_hook(clip)"""
+
 STANDARDISE = """\
 # Inputs of mean 0 and size 1, {each} by itself; inputs are those to train on. Do the same, with this
 # mean and std, to all that the model reads later.
@@ -184,6 +238,13 @@ OPTIMISERS = {
 }
 
 CLIPPING = {"norm": "clip_grad_norm_", "value": "clip_grad_value_"}
+CLIPPED = {
+    "norm": "the whole gradient at a norm of {threshold:g}",
+    "value": "each element of the gradient at a size of {threshold:g}",
+    "adaptive": "what each unit gets at {threshold:g} times the norm of its weights",
+    "percentile": "the whole gradient at percentile {threshold:g} of its latest norms",
+    "zscore": "the whole gradient where its norm lies {threshold:g} standard deviations above its moving mean",
+}
 
 ORDER = (
     Standardise,
@@ -258,8 +319,7 @@ def _sentence(edit: Edit) -> str:
         case ChangeOptimizer():
             return f"Use the optimiser {edit.name} at a learning rate of {edit.rate:g}."
         case Clip():
-            what = "the whole gradient at a norm" if edit.by == "norm" else "each element of the gradient at a size"
-            return f"Before every step, clip {what} of {edit.threshold:g}."
+            return f"Before every step, clip {CLIPPED[edit.by].format(threshold=edit.threshold)}."
         case Standardise():
             return "Give the network inputs of mean 0 and standard deviation 1, feature by feature."
 
@@ -383,12 +443,19 @@ def _norm(edit: InsertNorm, architecture: Architecture) -> str:
 
 def _norm_module(norm: str, layer: Layer) -> str:
     units = layer.weight_shape[0] if layer.weight_shape else layer.fan_out or 1
-    if layer.kind != "conv":
-        return f"nn.LayerNorm({units})" if norm == "layer" else f"nn.BatchNorm1d({units})"
-    if "transpose" in layer.type.lower() and len(layer.weight_shape) > 1:
+    if layer.kind == "conv" and "transpose" in layer.type.lower() and len(layer.weight_shape) > 1:
         units = layer.weight_shape[1]
-    dimensions = len(layer.weight_shape) - (1 + 1)
-    return f"nn.GroupNorm(1, {units})" if norm == "layer" else f"nn.BatchNorm{dimensions}d({units})"
+    dimensions = len(layer.weight_shape) - (1 + 1) if layer.kind == "conv" else 1
+    match norm:
+        case "group":
+            groups = next(count for count in range(max(units // PER_GROUP, 1), 0, -1) if units % count == 0)
+            return f"nn.GroupNorm({groups}, {units})"
+        case "rms":
+            return f"nn.RMSNorm({units}, eps=1e-5)"
+        case "layer":
+            return f"nn.GroupNorm(1, {units})" if layer.kind == "conv" else f"nn.LayerNorm({units})"
+        case _:
+            return f"nn.BatchNorm{dimensions}d({units})"
 
 
 def _skip(edit: AddSkip, architecture: Architecture) -> str:
@@ -440,9 +507,21 @@ def _training_block(edit: Edit, architecture: Architecture) -> str:
         case ChangeOptimizer():
             return OPTIMISER.format(made=OPTIMISERS[edit.name].format(rate=edit.rate))
         case Clip():
-            return CLIP.format(function=CLIPPING[edit.by], threshold=edit.threshold)
+            return _clip(edit)
         case _:
             first = next((layer for layer in architecture if "" in layer.inputs and layer.weighted), None)
             if first is not None and first.kind == "conv":
                 return STANDARDISE.format(each="each channel", dims="[d for d in range(inputs.dim()) if d != 1]")
             return STANDARDISE.format(each="each feature", dims="list(range(inputs.dim() - 1))")
+
+
+def _clip(edit: Clip) -> str:
+    match edit.by:
+        case "adaptive":
+            return CLIP_ADAPTIVE.format(threshold=edit.threshold)
+        case "percentile":
+            return CLIP_PERCENTILE.format(share=edit.threshold / 100)
+        case "zscore":
+            return CLIP_ZSCORE.format(threshold=edit.threshold)
+        case _:
+            return CLIP.format(function=CLIPPING[edit.by], threshold=edit.threshold)

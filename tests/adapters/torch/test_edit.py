@@ -649,7 +649,7 @@ def test_what_is_not_possible_is_said_layer_by_layer():
         ([ReplaceActivation(("fc1",), "relu"), AddSkip(("nowhere",))], "there is no such layer"),
         ([ReplaceActivation(("fc1",), "relu"), InsertNorm((), "layer")], "No layer is named"),
         ([ReplaceActivation(("fc1",), "twist")], "there is no 'twist'"),
-        ([InsertNorm(("fc1",), "group")], "there is no 'group'"),
+        ([InsertNorm(("fc1",), "weight")], "there is no 'weight'"),
         ([Reinitialise(("fc1",), 1.0), Reinitialise(("fc9",), 1.0)], "there is no such layer"),
         ([Reinitialise(("fc1",), math.nan)], "a finite number"),
         ([ReplaceActivation(("fc1",), "relu"), ScaleWeights(("frozen",), 2.0)], "no trainable matrix"),
@@ -740,3 +740,74 @@ def test_a_softmax_behind_the_output_is_replaced_and_the_one_of_attention_stays(
     assert not torch.allclose(after.sum(-1), torch.ones(7))
     with pytest.raises(CannotEdit, match="no nonlinearity follows it that could be told"):
         edit(model, [ReplaceActivation(("query",), "relu")], batch=batch)
+
+
+# ------------------------------------------------------------- rms and group norms
+
+
+class Sequences(nn.Module):
+    """A layer over sequences whose φ is a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.leave = nn.Linear(4, 10), nn.Linear(10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(torch.tanh(self.mix(x)))
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_rms_norm_gives_every_sample_and_step_the_size_one(after):
+    model, batch = Sequences(), 50 * torch.randn(6, 7, 4)
+    before = copy.deepcopy(model)
+    edit(model, [InsertNorm(("mix",), "rms", after=after)], batch=batch)
+    z = before.mix(batch)
+    z = torch.tanh(z) if after else z
+    z = z / (z.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(model(batch), before.leave(z if after else torch.tanh(z)))
+    added = {
+        name: value.shape for name, value in model.named_parameters() if name not in dict(before.named_parameters())
+    }
+    assert list(added.values()) == [torch.Size([10])]
+    described = describe(model, batch)
+    assert [layer.kind for layer in described if "inserted_norm" in layer.name] == ["norm"]
+
+
+@pytest.mark.parametrize(("units", "groups"), [(8, 1), (16, 2), (24, 3), (36, 4), (17, 1), (6, 1)])
+def test_a_group_norm_has_eight_channels_or_more_in_a_group(units, groups):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, units, 3), nn.GELU(), nn.Flatten(), nn.Linear(units * 9, 2))
+    batch = torch.randn(2, 3, 5, 5)
+    before = copy.deepcopy(model)
+    edit(model, [InsertNorm(("0",), "group")], batch=batch)
+    assert model[1].norm.num_groups == groups
+    z = before[0](batch).view(2, groups, -1)
+    z = (z - z.mean(-1, keepdim=True)) / (z.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(model(batch), before[1:](z.view(2, units, 3, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_norms_of_one_kind_are_replaced_by_those_of_another():
+    model, batch = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1)), torch.randn(9, 4)
+    for norm, kind in (("rms", nn.RMSNorm), ("group", nn.GroupNorm), ("rms", nn.RMSNorm), ("batch", nn.BatchNorm1d)):
+        edit(model, [InsertNorm(("0",), norm)], batch=batch)
+        assert type(model[1].norm) is kind
+    edit(model, [InsertNorm(("0",), "group"), ReplaceActivation(("0",), "relu")], batch=batch)
+    assert (type(model[1].norm), type(model[1].activation)) == (nn.GroupNorm, nn.ReLU)
+    functional, series = Sequences(), torch.randn(3, 5, 4)
+    edit(functional, [InsertNorm(("mix",), "rms")], batch=series)
+    edit(functional, [ReplaceActivation(("mix",), "relu")], batch=series)
+    assert type(functional.mix.inserted_norm) is nn.RMSNorm
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "norm", "words"),
+    [
+        (nn.Sequential(nn.Conv1d(2, 9, 3), nn.ReLU()), torch.randn(4, 2, 8), "rms", "Take a group norm"),
+        (Sequences(), torch.randn(6, 7, 4), "group", "Take an rms norm"),
+        (nn.Sequential(nn.Linear(3, 1), nn.ReLU()), torch.randn(6, 3), "rms", "over single numbers"),
+    ],
+)
+def test_norms_that_do_not_fit_the_shape_are_refused(model, batch, norm, words):
+    name = "mix" if isinstance(model, Sequences) else "0"
+    with pytest.raises(CannotEdit, match=words):
+        edit(model, [InsertNorm((name,), norm)], batch=batch)

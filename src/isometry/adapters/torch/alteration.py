@@ -10,7 +10,7 @@ from torch import Tensor
 from isometry.adapters.torch.sites import Site
 from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, ReplaceActivation
 
-__all__ = ["Alteration"]
+__all__ = ["FUNCTIONS", "Alteration", "groups_of"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -37,6 +37,15 @@ FUNCTIONS: dict[str, Function] = {
     "sin": torch.sin,
 }
 """φ of ``network.nonlinearity.FUNCTIONS``, of tensors."""
+
+
+PER_GROUP = 8
+"""Of two numbers a norm leaves nothing but their order. Sources: Wu & He 2018, figure 7: 8 to 32 channels a group."""
+
+
+def groups_of(units: int) -> int:
+    """As many groups as leave at least eight units in each."""
+    return next(count for count in range(max(units // PER_GROUP, 1), 0, -1) if units % count == 0)
 
 
 class Alteration:
@@ -93,6 +102,10 @@ def _normalised(values: Tensor, norm: str, unit: int) -> Tensor:
     """Without scale and shift, by the statistics of this batch."""
     if norm == "layer":
         return F.layer_norm(values, values.shape[unit % values.dim() :])
+    if norm == "rms":
+        return F.rms_norm(values, values.shape[unit % values.dim() :])
+    if norm == "group":
+        return F.group_norm(values, groups_of(values.shape[1]))
     units = values.movedim(unit, -1)
     flat = units.reshape(-1, units.shape[-1])
     return F.batch_norm(flat, None, None, training=True).reshape(units.shape).movedim(-1, unit)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isometry.adapters.torch.alteration import FUNCTIONS
+from isometry.adapters.torch.alteration import FUNCTIONS, groups_of
 
 __all__ = ["Activated", "BatchNormOfUnits", "Elementwise", "activation_module", "norm_over_units"]
 
@@ -32,6 +32,8 @@ OWN_MODULE: dict[str, Callable[[], nn.Module]] = {
 }
 """Where torch has a module for φ."""
 
+EPSILON = 1e-5
+"""Torch's own for the other norms."""
 BATCH_NORMS: dict[int, type[nn.Module]] = {
     2: nn.BatchNorm1d,
     3: nn.BatchNorm1d,
@@ -95,8 +97,9 @@ def norm_over_units(norm: str, shape: torch.Size, unit: int) -> nn.Module:
     """A norm layer with a scale and a shift for every unit.
 
     Args:
-        norm: ``layer``, over the units of each sample, for convolutions at all positions together; or ``batch``, over
-            the samples, unit by unit.
+        norm: ``layer``, over the units of each sample, for convolutions at all positions together; ``rms``, likewise
+            without a mean, and without a shift; ``group``, over a part of the units; or ``batch``, over the samples,
+            unit by unit.
         shape: of what it normalises, samples first.
         unit: dimension that counts the units, 1 or -1.
     """
@@ -104,6 +107,10 @@ def norm_over_units(norm: str, shape: torch.Size, unit: int) -> nn.Module:
     in_channels = unit == 1 and dimensions > 2
     if norm == "layer":
         return nn.GroupNorm(1, units) if in_channels else nn.LayerNorm(units)
+    if norm == "rms":
+        return nn.RMSNorm(units, eps=EPSILON)
+    if norm == "group":
+        return nn.GroupNorm(groups_of(units), units)
     if in_channels or dimensions == 2:
         return BATCH_NORMS[dimensions](units)
     return BatchNormOfUnits(units)

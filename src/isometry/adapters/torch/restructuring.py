@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from isometry.adapters.torch.alteration import groups_of
 from isometry.adapters.torch.inserted import BATCH_NORMS, Activated, activation_module, norm_over_units
 from isometry.adapters.torch.passes import Call
 from isometry.adapters.torch.places import Activation, Places, Step, look
@@ -18,7 +19,7 @@ from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, ReplaceActi
 __all__ = ["NORMS", "Restructuring", "Structural", "Undo", "require_somewhere"]
 
 Structural = ReplaceActivation | InsertNorm | AddSkip
-NORMS = ("layer", "batch")
+NORMS = ("layer", "rms", "group", "batch")
 HOLDERS = frozenset({"linear", "conv", "embedding", "norm"})
 """Kinds of torch's own layers that stay what they are when a norm is put beside their weight."""
 SIDES = {"before": "norm", "after": "norm_after"}
@@ -394,9 +395,15 @@ def _objection_to_norm(norm: str, one: Activation) -> str:
     shape = tuple(one.z)
     if len(shape) < 2 or len(shape) > max(BATCH_NORMS):
         return f"its output has the shape {shape}, of which no norm layer knows the units."
+    in_channels = one.unit == 1 and len(shape) > len(("sample", "unit"))
+    if norm == "rms" and in_channels:
+        return "its units stand in the second dimension, and an rms norm is over the last one. Take a group norm."
+    if norm == "group" and not in_channels and len(shape) > len(("sample", "unit")):
+        return "its units stand in the last dimension, and a group norm is over the second one. Take an rms norm."
     units = shape[one.unit]
     rest = math.prod(shape) // max(units, 1)
-    seen = math.prod(shape[1:]) if norm == "layer" and one.unit == 1 else units if norm == "layer" else rest
+    inside = math.prod(shape[1:]) // groups_of(units) if norm == "group" else math.prod(shape[1:])
+    seen = rest if norm == "batch" else inside if one.unit == 1 or norm == "group" else units
     if seen > 1 or (norm == "batch" and one.site.module is not None and not one.site.module.training):
         return ""
     return f"a {norm} norm of its output of shape {shape} would be over single numbers, and give nothing but zeros."
@@ -447,7 +454,15 @@ def _holder(places: Places, one: Activation) -> tuple[nn.Module, str]:
 
 
 def _kind_of_norm(norm: nn.Module) -> str:
-    return "layer" if isinstance(norm, nn.LayerNorm | nn.GroupNorm) else "batch"
+    match norm:
+        case nn.RMSNorm():
+            return "rms"
+        case nn.GroupNorm() if norm.num_groups > 1:
+            return "group"
+        case nn.LayerNorm() | nn.GroupNorm():
+            return "layer"
+        case _:
+            return "batch"
 
 
 def _is_alike(one: nn.Module, other: nn.Module) -> bool:

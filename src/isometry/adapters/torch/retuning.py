@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from isometry.adapters.torch.clipping import CLIPPED_BY
 from isometry.errors import CannotEdit
 from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, TrainingEdit, WarmUp
 
@@ -18,10 +18,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": functools.partial(torch.optim.SGD, momentum=0.9),
 }
-CLIPPED_BY: dict[str, Callable[[Iterable[Tensor], float], object]] = {
-    "norm": torch.nn.utils.clip_grad_norm_,
-    "value": torch.nn.utils.clip_grad_value_,
-}
+HIGHEST_PERCENTILE = 100
 
 
 def require_possible(edits: Iterable[TrainingEdit]) -> None:
@@ -36,6 +33,8 @@ def require_possible(edits: Iterable[TrainingEdit]) -> None:
                 raise CannotEdit(f"optimizer: there is no {edit.name!r}. There are {', '.join(OPTIMIZERS)}.")
             case Clip() if edit.by not in CLIPPED_BY:
                 raise CannotEdit(f"by: there is no {edit.by!r}. There are {', '.join(CLIPPED_BY)}.")
+            case Clip() if edit.by == "percentile" and edit.threshold > HIGHEST_PERCENTILE:
+                raise CannotEdit(f"Clip: threshold = {edit.threshold:g}; a percentile up to 100 is needed.")
         sizes = {"factor": ScaleRate, "steps": WarmUp, "rate": ChangeOptimizer, "threshold": Clip}
         for name, kind in sizes.items():
             if isinstance(edit, kind) and not 0 < getattr(edit, name) < float("inf"):
@@ -149,10 +148,11 @@ def _rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[No
 
 
 def _clipped(edit: Clip) -> Wrapper:
+    clipped = CLIPPED_BY[edit.by](edit.threshold)
+
     def around(optimizer: torch.optim.Optimizer, step: Step, closure: Any) -> Any:
         def clip() -> None:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            CLIPPED_BY[edit.by](parameters, edit.threshold)
+            clipped([parameter for group in optimizer.param_groups for parameter in group["params"]])
 
         def clipped_closure() -> Any:
             with torch.enable_grad():
