@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from isometry.api import check, diagnose, fix, load, predict, prescribe, report, watch
+from isometry.api import apply, check, diagnose, fix, load, predict, prescribe, report, watch
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.errors import CannotEdit, IsometryError, NotRecorded, UnsupportedModel
@@ -36,6 +36,7 @@ __all__ = [
     "Signal",
     "UnsupportedModel",
     "__version__",
+    "apply",
     "check",
     "diagnose",
     "fix",

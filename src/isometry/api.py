@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isometry.adapters.framework import Inspector, Watch, adapter_of, loaded_adapter
+from isometry.adapters.framework import Applied, Inspector, Watch, adapter_of, loaded_adapter
 from isometry.adapters.script_trainer import ScriptTrainer, placed, stop_all
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.diagnose import diagnose as diagnose_run
@@ -20,6 +20,7 @@ from isometry.history.inspection import Drawn, Inspection
 from isometry.history.recorder import fresh_folder
 from isometry.history.run import Run
 from isometry.history.store import open_run
+from isometry.network.edits import Edit
 from isometry.network.experiment import Experiment
 from isometry.network.script import Script
 from isometry.report.report import report as write_report
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # loaded when they are first asked for
     from isometry.treatment.outcome import Outcome
     from isometry.treatment.prescription import Effect, Prescription
 
-__all__ = ["check", "diagnose", "load", "predict", "report", "watch"]
+__all__ = ["apply", "check", "diagnose", "fix", "load", "predict", "prescribe", "report", "watch"]
 
 NETS = 20
 """Networks that a prediction is drawn from …"""
@@ -149,6 +150,43 @@ def prescribe(diagnosis: Diagnosis, *, effects: Sequence[str] | None = None) -> 
     from isometry.treatment.prescribe import prescribe as prescribe_for
 
     return prescribe_for(diagnosis, effects=_effects(effects))
+
+
+def apply(
+    plan: "Prescription | Sequence[Edit]",
+    model: Any,
+    optimizer: Any = None,
+    *,
+    batch: Any = None,
+    dry_run: bool = False,
+    seed: int = 0,
+) -> Applied:
+    """Carry out a plan on a live model and its optimiser, in place; all of it, or nothing.
+
+    Parameters that come with it join the group of the optimiser that holds most of the model's; what the optimiser
+    knows of the others stays. It can be taken back::
+
+        applied = isometry.apply(isometry.prescribe(diagnosis)[0], model, optimizer)
+        applied.undo()
+
+    Make schedules of the learning rate afterwards: they keep the rate that they begin with.
+
+    Args:
+        plan: what ``prescribe`` gave, or its ``edits``.
+        model: the model that is trained.
+        optimizer: its optimiser; needed where the plan changes the rate, the clipping or the optimiser.
+        batch: one batch of training data, as for ``check``: to follow the forward pass with, and to take means and
+            deviations from where inputs are to be scaled (then as many as there are). Inputs are made up where none are
+            given and the first layer tells their shape.
+        dry_run: find out on copies whether it can be done, and what would come of it.
+        seed: of weights that are drawn; the framework's own random numbers stay as they are.
+
+    Raises:
+        CannotEdit: the plan cannot be carried out here. Model and optimiser are then as they were.
+        UnsupportedModel: no adapter knows the model's class, or its forward pass fails on the batch.
+    """
+    edits = plan if isinstance(plan, Sequence) else plan.edits
+    return adapter_of(model).apply(edits, model, optimizer, batch=batch, dry_run=dry_run, seed=seed)
 
 
 def fix(

@@ -60,7 +60,7 @@ def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Pat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("train.py",), "train.py: isometry fix needs an experiment"),
+        (("train.py",), "There is no file train.py in"),
         (("mine.py:shallow",), "There is no shallow in mine.py. Name one of these: mine.py:deep."),
         (("mine.py:deep", "--effects", "surgery"), "a list of some of retunes, reinitialises, restructures"),
         (("mine.py:deep", "--engine", "cluster"), "engine='cluster': one of local, serial, ray"),

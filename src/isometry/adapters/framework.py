@@ -21,6 +21,7 @@ from isometry.network.trial import Trainer
 
 __all__ = [
     "FRAMEWORKS",
+    "Applied",
     "Capture",
     "Framework",
     "Inspector",
@@ -100,6 +101,18 @@ class Treatment(Protocol):
         """Take every hook off."""
 
 
+class Applied(Protocol):
+    """Changes that were made to a live model and its optimiser."""
+
+    parameters: tuple[str, ...]
+    """Names of the parameters that came with them. The optimiser trains them."""
+    left_out: tuple[str, ...]
+    """What was not possible for single layers, one sentence each."""
+
+    def undo(self) -> None:
+        """Take them back; weights that were drawn anew get the values that they had."""
+
+
 class Inspector(Protocol):
     """A copy of a model before its first step, with one batch."""
 
@@ -162,6 +175,18 @@ class Framework(Protocol):
         provenance: Mapping[str, Any] | None = None,
     ) -> Watch:
         """Watch whatever model this process trains."""
+
+    def apply(
+        self,
+        edits: Sequence[Edit],
+        model: Any,
+        optimizer: Any = None,
+        *,
+        batch: Any = None,
+        dry_run: bool = False,
+        seed: int = 0,
+    ) -> Applied:
+        """Change a live model and its optimiser."""
 
     def treating(
         self,

@@ -1,9 +1,10 @@
 """How PyTorch is read: ``describe`` a model, ``watch`` its training, or watch whatever a process trains.
 
 ``inspect`` and its kin look at a model before its first step; ``initialise`` draws its weights anew, by the name of a
-scheme. ``edit`` changes a model, and a ``trainer`` trains an experiment with such changes.
+scheme. ``edit`` changes a model, ``apply`` its optimiser as well; a ``trainer`` trains an experiment with such changes.
 """
 
+from isometry.adapters.torch.applying import Applied, apply
 from isometry.adapters.torch.batch import inspect, inspect_captured, inspect_experiment
 from isometry.adapters.torch.capture import capturing
 from isometry.adapters.torch.describe import describe
@@ -15,8 +16,10 @@ from isometry.adapters.torch.watch import TorchWatch, watch, watch_process
 from isometry.network.experiment import Experiment
 
 __all__ = [
+    "Applied",
     "TorchTrainer",
     "TorchWatch",
+    "apply",
     "capturing",
     "describe",
     "edit",

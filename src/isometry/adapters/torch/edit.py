@@ -18,6 +18,7 @@ from isometry.adapters.torch.restructuring import NORMS, Restructuring, Structur
 from isometry.adapters.torch.roots import compiler_of
 from isometry.adapters.torch.scaling import scale_output
 from isometry.adapters.torch.sites import Site, Sites
+from isometry.adapters.torch.surrounding import AsBefore
 from isometry.adapters.torch.weights import Matrix, fill, matrices_of, scaled
 from isometry.errors import CannotEdit
 from isometry.network.edits import (
@@ -42,7 +43,9 @@ NUMBERS: dict[type, dict[str, float]] = {
 """Numbers of an edit, with what they have to be above."""
 
 
-def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: int = 0) -> tuple[str, ...]:
+def edit(
+    model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: int = 0, undo: Undo | None = None
+) -> tuple[str, ...]:
     """Carry out changes to a network on a live model, in place.
 
     Names of layers and parameters stay. Where φ is a module of its own, another stands in its place afterwards, with
@@ -63,6 +66,7 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
         edits: changes, with layers named as ``describe`` names them.
         batch: one batch of training data, as ``check`` takes it, to follow a forward pass with; or a ``Call``.
         seed: of weights that are drawn; the global generators stay as they are.
+        undo: gets what takes the changes back, to be called from the last one to the first.
 
     Returns:
         What was not possible for single layers, one sentence each.
@@ -76,13 +80,13 @@ def edit(model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: in
     structural = [edit for edit in edits if isinstance(edit, Structural)]
     scalings = [edit for edit in edits if isinstance(edit, ScaleOutput)]
     told: list[str] = []
-    with _all_or_nothing() as undo, process.unheard():
+    with _all_or_nothing(undo if undo is not None else []) as undo, process.unheard():
         call = _call(model, batch) if structural or scalings else Call(())
         if structural:
             told += Restructuring(model, (call.args, call.kwargs), undo).carry_out(structural)
         for scaling in scalings:
             _require_known(model, scaling)
-            undo.append(_AsBefore(model))
+            undo.append(AsBefore(model))
             scale_output(model, scaling, (call.args, call.kwargs))
         generator = torch.Generator().manual_seed((seed + APART) % 2**63)
         for edit in edits:
@@ -130,14 +134,13 @@ def _require_fitting_numbers(edit: NetworkEdit) -> None:
 
 
 @contextmanager
-def _all_or_nothing() -> Iterator[Undo]:
+def _all_or_nothing(undo: Undo) -> Iterator[Undo]:
     """What is done in here is undone, last things first, if it fails."""
-    undo: Undo = []
     try:
         yield undo
     except BaseException:
-        for action in reversed(undo):
-            action()
+        while undo:
+            undo.pop()()
         raise
 
 
@@ -206,21 +209,6 @@ def _orthogonal(block: Block, gain: float, generator: torch.Generator) -> Tensor
     """Orthogonal rows or columns, a kernel counted as part of the inputs; of the deviation gain / √fan_in."""
     rows, columns = len(block.values), math.prod(block.values.shape[1:])
     return flat_orthogonal(block, gain * math.sqrt(max(rows, columns) / block.fan_in), generator)
-
-
-class _AsBefore:
-    """Puts a model's own forward pass and buffers back."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model, self._forward, self._buffers = model, vars(model).get("forward"), dict(model._buffers)
-
-    def __call__(self) -> None:
-        self._model._buffers.clear()
-        self._model._buffers.update(self._buffers)
-        if self._forward is None:
-            vars(self._model).pop("forward", None)
-        else:
-            vars(self._model)["forward"] = self._forward
 
 
 class _Restored:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["Surrounding"]
+__all__ = ["AsBefore", "Surrounding"]
 
 
 class Surrounding:
@@ -23,3 +23,18 @@ class Surrounding:
     @property
     def __wrapped__(self) -> Callable[..., Any]:  # what the signature is asked of
         return self.own
+
+
+class AsBefore:
+    """Puts a model's own forward pass and buffers back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._forward, self._buffers = model, vars(model).get("forward"), dict(model._buffers)
+
+    def __call__(self) -> None:
+        self._model._buffers.clear()
+        self._model._buffers.update(self._buffers)
+        if self._forward is None:
+            vars(self._model).pop("forward", None)
+        else:
+            vars(self._model)["forward"] = self._forward

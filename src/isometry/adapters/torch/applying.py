@@ -1,0 +1,173 @@
+"""Carries out a whole plan on a model and an optimiser that are in the user's hands, and takes it back."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isometry.adapters.torch.batch import call_of
+from isometry.adapters.torch.edit import edit
+from isometry.adapters.torch.joining import join
+from isometry.adapters.torch.restructuring import Undo
+from isometry.adapters.torch.retuning import require_possible, retuned
+from isometry.adapters.torch.standardising import standardise
+from isometry.adapters.torch.surrounding import AsBefore
+from isometry.errors import CannotEdit, UnsupportedModel
+from isometry.network.edits import Edit, NetworkEdit, Reinitialise, ScaleWeights, SetForgetBias, Standardise
+
+__all__ = ["Applied", "apply"]
+
+OF_WEIGHTS = (Reinitialise, ScaleWeights, SetForgetBias)
+"""Changes for which no forward pass has to be followed."""
+SAMPLES, STEPS = 8, 6
+"""Size of a batch that is made up, and length of its sequences."""
+SIDES = (32, 28, 8, 64, 224)
+"""Of images that are made up; the first that fits is taken."""
+
+
+class Applied:
+    """A plan that was carried out; ``apply`` makes it."""
+
+    def __init__(self, parameters: tuple[str, ...], left_out: tuple[str, ...], undo: Undo) -> None:
+        self.parameters = parameters
+        """Names of the parameters that came with it. The optimiser trains them."""
+        self.left_out = left_out
+        """What was not possible for single layers, one sentence each."""
+        self._undo = undo
+
+    def undo(self) -> None:
+        """Take it back; may be called again.
+
+        Modules, rates and the optimiser are what they were before. Weights that were drawn or scaled get the values
+        that they had then; all others keep what they have learned since.
+        """
+        while self._undo:
+            self._undo.pop()()
+
+    def __repr__(self) -> str:
+        told = [f"parameters={self.parameters}", *([f"left_out={self.left_out}"] if self.left_out else [])]
+        return f"Applied({', '.join(told)})"
+
+
+def apply(
+    edits: Sequence[Edit],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    batch: Any = None,
+    dry_run: bool = False,
+    seed: int = 0,
+) -> Applied:
+    """Carry out changes to a network and to its training, all of them or none."""
+    if not isinstance(model, nn.Module):
+        raise CannotEdit(f"model: a {type(model).__name__} was given; a torch.nn.Module is needed.")
+    training = tuple(edit for edit in edits if not isinstance(edit, NetworkEdit))
+    network = tuple(edit for edit in edits if isinstance(edit, NetworkEdit))
+    require_possible(training)
+    tuning = tuple(edit for edit in training if not isinstance(edit, Standardise))
+    if tuning and optimizer is None:
+        raise CannotEdit(
+            f"{type(tuning[0]).__name__} changes the optimizer, and none was given: apply(plan, model, optimizer)."
+        )
+    if dry_run:
+        model, optimizer = copy.deepcopy((model, optimizer))
+    undo: Undo = []
+    before = dict(model.named_parameters())
+    try:
+        left_out = _change(model, network, batch, seed, undo)
+        if len(tuning) < len(training):
+            _standardise(model, batch, undo)
+        newcomers = {name: value for name, value in model.named_parameters() if name not in before}
+        if optimizer is not None and (tuning or newcomers):
+            undo.append(_OptimizerAsBefore(optimizer))
+            join(optimizer, model, newcomers.values())
+            retuned(optimizer, tuning)
+    except BaseException:
+        Applied((), (), undo).undo()
+        raise
+    return Applied(tuple(newcomers), left_out, [] if dry_run else undo)
+
+
+def _change(
+    model: nn.Module, edits: Sequence[NetworkEdit], batch: Any, seed: int, undo: Undo
+) -> tuple[str, ...]:
+    if batch is not None or all(isinstance(edit, OF_WEIGHTS) for edit in edits):
+        return edit(model, edits, batch=batch, seed=seed, undo=undo)
+    for inputs in _made_up(model):
+        try:
+            return edit(model, edits, batch=inputs, seed=seed, undo=undo)
+        except UnsupportedModel:  # it takes inputs of another shape
+            continue
+    raise CannotEdit(
+        f"{type(model).__name__}: to change what stands between its layers a forward pass has to be followed, and its "
+        "inputs cannot be guessed. Give a batch of training data: apply(plan, model, optimizer, batch=inputs)"
+    )
+
+
+def _standardise(model: nn.Module, batch: Any, undo: Undo) -> None:
+    if batch is None:
+        raise CannotEdit(
+            "Standardise takes mean and deviation from inputs, and none were given: apply(plan, model, optimizer, "
+            "batch=inputs), with all inputs of the training, or many."
+        )
+    call = call_of(model, batch, None)
+    undo.append(AsBefore(model))
+    standardise(model, [next(iter([*call.args, *call.kwargs.values()]), None)])
+
+
+class _OptimizerAsBefore:
+    """Makes an optimiser what it was, but for the state of parameters that it still trains."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._kind, self._own = type(optimizer), dict(vars(optimizer))
+        self._groups = [(group, {**group, "params": list(group["params"])}) for group in optimizer.param_groups]
+
+    def __call__(self) -> None:
+        optimizer = self._optimizer
+        optimizer.__class__ = self._kind
+        vars(optimizer).clear()
+        vars(optimizer).update(self._own)
+        for group, before in self._groups:
+            group.clear()
+            group.update(before)
+        optimizer.param_groups[:] = [group for group, _ in self._groups]
+        known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for parameter in [held for held in optimizer.state if id(held) not in known]:
+            del optimizer.state[parameter]
+
+
+# ------------------------------------------------------------------- a batch to look at
+
+
+def _made_up(model: nn.Module) -> Iterator[Tensor]:
+    """Inputs of the kinds that the first layer may take."""
+    generator = torch.Generator().manual_seed(0)
+    like = next(model.parameters(), torch.zeros(()))
+    for shape, largest in _shapes(model):
+        if largest:
+            yield torch.randint(largest, shape, generator=generator).to(like.device)
+        else:
+            yield torch.randn(shape, generator=generator).to(like.device, like.dtype)
+
+
+def _shapes(model: nn.Module) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Shapes that the first layer may take; for whole numbers with how many there are, else with 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            yield (SAMPLES, STEPS), module.num_embeddings
+        elif isinstance(module, nn.Linear):
+            side = round(module.in_features**0.5)
+            yield (SAMPLES, module.in_features), 0
+            yield (SAMPLES, STEPS, module.in_features), 0
+            if side * side == module.in_features:
+                yield (SAMPLES, 1, side, side), 0
+        elif isinstance(module, nn.RNNBase):
+            yield (SAMPLES, STEPS, module.input_size), 0
+        elif isinstance(module, nn.modules.conv._ConvNd):
+            yield from (((SAMPLES, module.in_channels, *[side] * len(module.kernel_size)), 0) for side in SIDES)
+        else:
+            continue
+        return

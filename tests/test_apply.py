@@ -1,0 +1,168 @@
+"""``isometry.apply``: a plan on a live model and its optimiser, and back."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import isometry
+from isometry.network.edits import (
+    AddSkip,
+    ChangeOptimizer,
+    Clip,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    Standardise,
+)
+
+INPUTS = torch.randn(24, 9, generator=torch.Generator().manual_seed(5))
+TARGETS = torch.arange(24) % 4
+
+
+def tower(depth=8, width=16):
+    layers = [part for _ in range(depth) for part in (nn.Linear(width, width), nn.Sigmoid())]
+    return nn.Sequential(nn.Linear(9, width), nn.Sigmoid(), *layers, nn.Linear(width, 4))
+
+
+def learn(model, optimizer, steps=3):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(INPUTS), TARGETS)
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())
+
+
+def state_of(model, optimizer):
+    return copy.deepcopy((model.state_dict(), optimizer.state_dict(), type(optimizer)))
+
+
+def alike(one, other):
+    weights = one[0].keys() == other[0].keys() and all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+    return weights and repr(one[1]) == repr(other[1]) and one[2] is other[2]
+
+
+NORM = InsertNorm(("2", "4"), "layer", after=True)
+
+
+def test_a_prescription_is_carried_out_on_the_live_model(tmp_path):
+    torch.manual_seed(0)
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with isometry.watch(model, optimizer, run=tmp_path / "sick") as watch:
+        learn(model, optimizer, 40)
+    before = isometry.diagnose(watch.run)
+    plan = isometry.prescribe(before)[0]
+    assert not before.healthy
+    isometry.apply(plan, model, optimizer)
+    with isometry.watch(model, optimizer, run=tmp_path / "treated") as watch:
+        learn(model, optimizer, 40)
+    assert "vanishing_gradient" not in {finding.problem for finding in isometry.diagnose(watch.run).findings}
+
+
+def test_new_parameters_are_trained_and_the_state_of_others_is_kept():
+    model = tower()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    learn(model, optimizer, 2)
+    moments = optimizer.state[model[2].weight]["exp_avg"].clone()
+    applied = isometry.apply([NORM], model, optimizer)
+    assert len(applied.parameters) == 4
+    assert torch.equal(optimizer.state[model[2].weight]["exp_avg"], moments)
+    values = {name: model.get_parameter(name).detach().clone() for name in applied.parameters}
+    learn(model, optimizer, 1)
+    assert all(not torch.equal(model.get_parameter(name), value) for name, value in values.items())
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [NORM, ReplaceActivation(("2",), "relu")],
+        [AddSkip(("2", "4")), Reinitialise(("2", "4"), 1.0)],
+        [ScaleRate(0.1), Clip(0.5)],
+        [ChangeOptimizer("adam", 0.003), NORM],
+        [Standardise()],
+    ],
+)
+def test_undo_gives_back_what_was_there(edits):
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    learn(model, optimizer, 2)
+    before, answer = state_of(model, optimizer), model(INPUTS)
+    applied = isometry.apply(edits, model, optimizer, batch=INPUTS)
+    assert not alike(state_of(model, optimizer), before) or "step" in vars(optimizer)
+    applied.undo()
+    applied.undo()
+    assert alike(state_of(model, optimizer), before)
+    assert torch.equal(model(INPUTS), answer)
+    learn(model, optimizer, 1)
+
+
+def test_undo_after_training_keeps_what_was_learned_elsewhere():
+    model = tower()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    applied = isometry.apply([NORM], model, optimizer)
+    learn(model, optimizer, 3)
+    learned = model[0].weight.detach().clone()
+    applied.undo()
+    assert torch.equal(model[0].weight, learned)
+    assert len(optimizer.state) == len(list(model.parameters())) == len(optimizer.param_groups[0]["params"])
+    learn(model, optimizer, 1)
+
+
+def test_a_dry_run_tells_and_changes_nothing():
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    before = state_of(model, optimizer)
+    applied = isometry.apply([NORM, ScaleRate(0.1)], model, optimizer, dry_run=True)
+    assert len(applied.parameters) == 4
+    assert alike(state_of(model, optimizer), before)
+    with pytest.raises(isometry.CannotEdit, match="`nowhere`"):
+        isometry.apply([InsertNorm(("nowhere",), "layer")], model, optimizer, dry_run=True)
+
+
+def test_all_of_a_plan_or_nothing():
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    torch.optim.lr_scheduler.StepLR(optimizer, 10)
+    before = state_of(model, optimizer)
+    with pytest.raises(isometry.CannotEdit, match="schedule"):
+        isometry.apply([NORM, ChangeOptimizer("adam", 0.01)], model, optimizer)
+    assert alike(state_of(model, optimizer), before)
+    with pytest.raises(isometry.CannotEdit, match="none was given"):
+        isometry.apply([NORM, ScaleRate(0.5)], model)
+    assert alike(state_of(model, optimizer), before)
+
+
+def test_inputs_are_made_up_for_common_first_layers_only():
+    conv = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    conv(torch.randn(2, 3, 28, 28))
+    assert len(isometry.apply([InsertNorm(("0",), "batch")], conv).parameters) == 2
+    words = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    assert len(isometry.apply([InsertNorm(("1",), "layer")], words).parameters) == 2
+
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(3, 3)
+
+        def forward(self, one, other):
+            return torch.relu(self.first(one)) + other
+
+    with pytest.raises(isometry.CannotEdit, match="Give a batch of training data"):
+        isometry.apply([InsertNorm(("first",), "layer")], Pair())
+    assert isometry.apply([InsertNorm(("first",), "layer")], Pair(), batch=(torch.ones(4, 3), torch.ones(4, 3)))
+    with pytest.raises(isometry.CannotEdit, match="with all inputs of the training"):
+        isometry.apply([Standardise()], Pair(), None)
+
+
+def test_random_numbers_stay_where_they_were():
+    model = tower()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    isometry.apply([NORM, Reinitialise(("2",), 1.0)], model)
+    assert torch.equal(torch.rand(4), expected)
