@@ -1,6 +1,7 @@
 """A real Ray on this machine: it gives what other engines give, survives deaths, and leaves nothing running."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -30,16 +31,23 @@ pytestmark = pytest.mark.slow
 def here() -> Iterator[Any]:
     """The Ray that all tests of this file share, as a script would have started it."""
     need_ray()
-    import ray
+    with pytest.MonkeyPatch.context() as patch:
+        # Without a token of our own Ray writes one to the home directory.
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
 
-    ray.init(
-        address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield ray
-    ray.shutdown()
+        ray.init(
+            address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
+        yield ray
+        ray.shutdown()
 
 
-def end_if_one(number: int) -> int:
+def end_if_one(task: tuple[Path, int]) -> int:
+    folder, number = task
+    with (folder / "begun").open("a") as stream:
+        stream.write(f"{number}\n")
     if number == 1:
         os._exit(3)
     return number
@@ -119,10 +127,11 @@ def test_what_the_function_raises_is_raised_and_says_where_it_arose() -> None:
     assert "in refuse" in caught.value.__notes__[0]
 
 
-def test_process_that_dies_costs_one_task() -> None:
-    results = dict(Ray(2, say=quiet).map(end_if_one, range(4)))
+def test_process_that_dies_costs_one_task_and_is_not_tried_again(tmp_path: Path) -> None:
+    results = dict(Ray(2, say=quiet).map(end_if_one, [(tmp_path, number) for number in range(4)]))
     died = Died("Ray lost its process: The worker died unexpectedly while executing this task (WorkerCrashedError)")
     assert results == {0: 0, 1: died, 2: 2, 3: 3}
+    assert sorted((tmp_path / "begun").read_text().split()) == ["0", "1", "2", "3"]
 
 
 def test_what_cannot_be_sent_or_read_is_told() -> None:

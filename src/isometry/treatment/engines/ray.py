@@ -121,7 +121,8 @@ class Ray:
             place = f"at {address}" if address else "on this machine"
             raise IsometryError(
                 f"Ray could not be reached or started {place}: {fault}. `ray status` tells whether one runs, "
-                f"`ray start --head` starts one, and its address is what it prints."
+                f"`ray start --head` starts one, and its address is what it prints. One that asks for a token needs "
+                f"RAY_AUTH_MODE and RAY_AUTH_TOKEN set here as there."
             ) from fault
         self._started = True
 
