@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from isometry.adapters.torch.trials import TorchTrainer
 from isometry.diagnosis.diagnose import diagnose
 from isometry.history.store import open_run
-from isometry.network.edits import ReplaceActivation, ScaleOutput, SetForgetBias
+from isometry.network.edits import ReplaceActivation, ScaleOutput, ScaleRate, SetForgetBias, Unfreeze
 from isometry.network.experiment import Experiment
 from isometry.treatment.prescribe import prescribe
+
+pytestmark = pytest.mark.slow
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -68,6 +70,7 @@ def adam(rate: float):
         (-2_000.0, 40.0, adam(3e-3), F.smooth_l1_loss),
         (101_325.0, 700.0, adam(3e-3), F.mse_loss),
         (0.0, 5e-3, sgd(0.05), F.mse_loss),
+        (0.0, 2e-4, adam(3e-3), F.mse_loss),
     ],
 )
 def test_outputs_on_the_scale_of_the_targets_let_a_regression_learn(mean, deviation, optimizer, loss_fn, tmp_path):
@@ -79,7 +82,6 @@ def test_outputs_on_the_scale_of_the_targets_let_a_regression_learn(mean, deviat
     assert isinstance(scaling, ScaleOutput)
     assert scaling.factor == pytest.approx(deviation, rel=0.5)
     after = TorchTrainer(sick).train(plan.edits, seed=0)
-    print(mean, deviation, plan.words, before.score, after.score)
     assert not before.score > 0.3
     assert after.score > 0.7
 
@@ -129,7 +131,6 @@ def test_an_output_without_the_second_softmax_learns_faster(last, tmp_path):
     plan = next(plan for plan in plans if plan.remedy == "free-output")
     assert plan.edits == (ReplaceActivation(("leave",), "identity"),)
     after = TorchTrainer(sick).train(plan.edits, seed=0)
-    print([one.remedy for one in plans], before.score, after.score)
     assert after.score > before.score + 0.1
     assert after.losses[-1] < 1.45  # below what any answer behind a softmax costs: ln(1 + 11 / e) is 1.62
 
@@ -172,6 +173,57 @@ def test_an_lstm_whose_gates_begin_open_remembers_what_came_first(tmp_path):
     plan = next(plan for plan in plans if plan.remedy == "forget-bias")
     assert plan.edits == (SetForgetBias(("past",), 3.4, opposed=True),)  # ln 29
     after = TorchTrainer(sick).train(plan.edits, seed=0)
-    print([(p.remedy) for p in plans], before.score, after.score)
     assert before.score < 0.3
     assert after.score > 0.6
+
+
+def stripes(scale: float = 1.0, *, summed: bool = False, optimizer, build=None) -> Experiment:
+    """Four classes of random vectors; the loss is multiplied, or added up."""
+    inputs = numbers(480, 10, seed=2)
+    targets = (inputs @ numbers(10, 4, seed=3)).argmax(1)
+    reduction = "sum" if summed else "mean"
+    return Experiment(
+        build=build or (lambda: nn.Sequential(nn.Linear(10, 20), nn.SiLU(), nn.Linear(20, 4))),
+        data=(inputs, targets),
+        loss_fn=lambda output, wanted: scale * F.cross_entropy(output, wanted, reduction=reduction),
+        optimizer=optimizer,
+        epochs=12,
+        batch_size=96,
+        metric=right(inputs, targets),
+    )
+
+
+def test_an_adam_whose_gradients_are_below_its_epsilon_learns_with_a_smaller_one(tmp_path):
+    sick = stripes(1e-11, optimizer=adam(0.01))
+    before, _, plans = prescribed(sick, tmp_path)
+    plan = next(plan for plan in plans if plan.remedy == "lower-epsilon")
+    after = TorchTrainer(sick).train(plan.edits, seed=0)
+    assert before.score < 0.6
+    assert after.score > 0.8
+
+
+def test_a_loss_that_is_added_up_first_gets_a_rate_divided_by_the_batch(tmp_path):
+    sick = stripes(summed=True, optimizer=sgd(1.0))
+    before, _, plans = prescribed(sick, tmp_path)
+    assert plans[0].edits == (ScaleRate(0.01),)  # 1 / 96
+    after = TorchTrainer(sick).train(plans[0].edits, seed=0)
+    assert after.score > max(before.score + 0.1, 0.85)
+
+
+def frozen() -> nn.Module:
+    """Three layers; two were drawn far too small for the others to read, and are frozen."""
+    model = nn.Sequential(
+        nn.Linear(10, 4), nn.Tanh(), nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 4)
+    )
+    model[0].requires_grad_(False)
+    model[2].requires_grad_(False)
+    return model
+
+
+def test_layers_that_were_frozen_by_mistake_are_unfrozen(tmp_path):
+    sick = stripes(optimizer=adam(0.01), build=frozen)
+    before, _, plans = prescribed(sick, tmp_path)
+    plan = next(plan for plan in plans if plan.remedy == "unfreeze")
+    assert plan.edits == (Unfreeze(("0", "2")),)
+    after = TorchTrainer(sick).train(plan.edits, seed=0)
+    assert after.score > before.score + 0.15

@@ -20,8 +20,10 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
+    SetEpsilon,
     SetForgetBias,
     Standardise,
+    Unfreeze,
     WarmUp,
 )
 from isometry.treatment.patch import patch
@@ -241,6 +243,17 @@ def test_rates_are_scaled_and_optimisers_made():
     made = patched([ChangeOptimizer("sgd", 0.1)], model, optimizer=head_alone)["optimizer"]
     assert made.param_groups[0]["params"] == list(model[6].parameters())
     assert made.param_groups[0]["momentum"] == 0.9
+
+
+def test_epsilon_is_set_and_layers_are_unfrozen():
+    model = dense()
+    optimizer = torch.optim.Adam(model.parameters())
+    patched([SetEpsilon(3e-13)], model, optimizer=optimizer)
+    assert optimizer.param_groups[0]["eps"] == 3e-13
+    model.requires_grad_(False)
+    patched([Unfreeze(("2", "6"))], model)
+    learning = [name for name, value in model.named_parameters() if value.requires_grad]
+    assert learning == ["2.weight", "2.bias", "6.weight", "6.bias"]
 
 
 def step(model, optimizer):

@@ -20,8 +20,10 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
+    SetEpsilon,
     SetForgetBias,
     Standardise,
+    Unfreeze,
     WarmUp,
 )
 from isometry.network.signals import Signal
@@ -273,6 +275,49 @@ def test_gradients_of_another_cause_say_nothing_of_the_rate():
     assert not proposed("lower-rate", finding("learning_rate_too_high", follows=follows), run_of(ratio=1e5))
 
 
+def summed(times, optimizer=SGD, **facts):
+    """A run whose loss is so many times its mean over the batch."""
+    event = {"step": 0, "kind": "cross_entropy", "classes": 5, "value": 1 / times}
+    return run_of(optimizer, loss_kind=[event], **facts)
+
+
+def test_a_loss_that_was_added_up_has_its_rate_divided_by_as_much_first():
+    fast = finding("learning_rate_too_high")
+    lowered = proposed("lower-rate", fast, summed(96.0, ratio=2.0))
+    assert [one.edits for one in lowered] == [(ScaleRate(0.01),), (ScaleRate(0.01),), (ScaleRate(0.001),)]
+    assert "The loss is 96 times its mean" in lowered[0].words
+    assert proposed("lower-rate", fast, summed(250.0, ratio=2.0))[0].edits == (ScaleRate(0.004),)
+    for plain in (summed(2.0, ratio=2.0), summed(96.0, ADAM, ratio=2.0)):
+        assert "times its mean" not in proposed("lower-rate", fast, plain)[0].words
+
+
+TINY = ADAM | {"eps": 1e-8}
+
+
+def test_an_epsilon_above_the_gradients_is_lowered():
+    slow = finding("learning_rate_too_low")
+    (one,) = proposed("lower-epsilon", slow, run_of(TINY, gradient=1e-11))
+    assert one.edits == (SetEpsilon(1e-13),)
+    gradient = np.full((20, 5), 1e-3)
+    gradient[:, 0] = 4e-10
+    (one,) = proposed(
+        "lower-epsilon", finding("vanishing_gradient", forecasts=FORETOLD), run_of(TINY, gradient=gradient)
+    )
+    assert one.edits == (SetEpsilon(3e-12),)
+    assert one.expected == -6.0  # the profile stays
+    assert not proposed("lower-epsilon", slow, run_of(TINY, gradient=1e-6))
+    assert not proposed("lower-epsilon", slow, run_of(TINY, gradient=1e-20))
+    assert not proposed("lower-epsilon", slow, run_of(SGD, gradient=1e-11))
+    assert not proposed("lower-epsilon", slow, run_of(ADAM, gradient=1e-11))
+
+
+def test_frozen_layers_that_an_optimiser_holds_are_unfrozen_and_nothing_else():
+    frozen = finding("no_gradient", layers=("fc2", "fc3"), causes=(Cause("frozen", None, "", ("fc2", "fc3")),))
+    assert proposed("unfreeze", frozen)[0].edits == (Unfreeze(("fc2", "fc3")),)
+    cut = finding("no_gradient", layers=("fc2",), causes=(Cause("cut off from the loss", None, "", ("fc2",)),))
+    assert not proposed("unfreeze", cut)
+
+
 def test_a_loss_that_stays_has_its_rate_judged_by_the_steps_alone():
     flat = finding("loss_not_decreasing", causes=(Cause("guessing", None, ""),))
     assert proposed("raise-rate", flat, run_of(ratio=2e-5))[0].edits == (ScaleRate(1e3),)
@@ -381,6 +426,8 @@ def test_outputs_get_the_scale_of_the_targets_and_plain_descent_another_rate(mea
     first, *more = proposed("scale-outputs", *far_targets(mean, std, ADAM, kind))
     assert first.edits == (ScaleOutput(("fc5",), mean, std),)
     assert not more
+    first, *_ = proposed("scale-outputs", *far_targets(mean, std, TINY, kind))
+    assert first.edits[1:] == ((SetEpsilon(4e-14),) if std < 1 else ())
 
 
 def test_a_rate_that_was_chosen_for_far_targets_is_judged_by_the_first_step():

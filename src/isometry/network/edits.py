@@ -15,9 +15,11 @@ __all__ = [
     "ScaleOutput",
     "ScaleRate",
     "ScaleWeights",
+    "SetEpsilon",
     "SetForgetBias",
     "Standardise",
     "TrainingEdit",
+    "Unfreeze",
     "WarmUp",
     "edit_facts",
 ]
@@ -82,6 +84,13 @@ class SetForgetBias:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfreeze:
+    """Let the parameters of these layers ask for a gradient again."""
+
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleOutput:
     """Let the network that ends with these layers give shift + factor · f(x), two constants that nothing learns."""
 
@@ -90,7 +99,9 @@ class ScaleOutput:
     factor: float
 
 
-NetworkEdit = Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights | SetForgetBias | ScaleOutput
+NetworkEdit = (
+    Reinitialise | ReplaceActivation | InsertNorm | AddSkip | ScaleWeights | SetForgetBias | Unfreeze | ScaleOutput
+)
 
 
 # The training ---------------------------------------------------------------------------------------------------------
@@ -120,6 +131,13 @@ class ChangeOptimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class SetEpsilon:
+    """What an adaptive optimiser adds to the gradient's size before it divides by it."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """Clip the gradient before every step."""
 
@@ -136,7 +154,7 @@ class Standardise:
     """Let the network see inputs of mean 0 and deviation 1, feature by feature, as the training data have them."""
 
 
-TrainingEdit = ScaleRate | WarmUp | ChangeOptimizer | Clip | Standardise
+TrainingEdit = ScaleRate | WarmUp | ChangeOptimizer | SetEpsilon | Clip | Standardise
 Edit = NetworkEdit | TrainingEdit
 
 

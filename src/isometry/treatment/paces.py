@@ -20,9 +20,11 @@ from isometry.network.signals import Signal
 __all__ = [
     "HALF_DECADE",
     "adam_rate",
+    "epsilon_of",
     "fitting_factor",
     "gradient_norms",
     "half_decade",
+    "loss_multiplier",
     "rate_of",
     "relative_step",
     "sgd_rate",
@@ -93,6 +95,24 @@ def rate_of(run: Run) -> float | None:
     rates = [] if series is None else [float(value) for value in series.values if np.isfinite(value)]
     rates += [float(event["lr"]) for event in run.history.events("optimizer") if event.get("lr") is not None]
     return max(rates, default=0.0) or None
+
+
+def epsilon_of(run: Run) -> float | None:
+    """ε of the optimiser; None where it has none, or the run does not tell."""
+    value = _optimizer(run).get("eps")
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def loss_multiplier(run: Run) -> float:
+    """How many times the mean over the batch a loss is that was added up, or multiplied; 1 where that is not known."""
+    event = next(iter(run.history.events("loss_kind")), None)
+    series = run.history.scalars.get("loss")
+    mean = event.get("value") if event is not None else None
+    if event is None or series is None or not len(series) or not mean or not np.isfinite(mean):
+        return 1.0
+    place = min(int(np.searchsorted(series.steps, int(event["step"]))), len(series) - 1)
+    found = float(series.values[place]) / float(mean)
+    return found if 0 < found < np.inf else 1.0
 
 
 def gradient_norms(run: Run) -> tuple[NDArray[np.int64], Array]:

@@ -22,8 +22,10 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
+    SetEpsilon,
     SetForgetBias,
     Standardise,
+    Unfreeze,
     WarmUp,
 )
 
@@ -112,6 +114,12 @@ with torch.no_grad():
         for parameter in model.get_submodule(name).parameters(recurse=False):
             parameter *= {factor:.6g}"""
 
+UNFREEZE = """\
+# These layers learn; behind the line that froze them, and before the one that makes the optimiser.
+for name in {names}:
+    for parameter in model.get_submodule(name).parameters(recurse=False):
+        parameter.requires_grad_(True)"""
+
 FORGET = """\
 # Forget gates with a bias of {value:.4g}; behind the line that builds the model.
 with torch.no_grad():
@@ -152,6 +160,11 @@ RATE = """\
 # Learning rate; behind the line that makes the optimiser, before the one that makes a scheduler.
 for group in optimizer.param_groups:
     group["lr"] *= {factor:g}"""
+
+EPSILON = """\
+# What the optimiser adds to the gradient's size before it divides; behind the line that makes it.
+for group in optimizer.param_groups:
+    group["eps"] = {value:g}"""
 
 WARM_UP = """\
 # Warm-up; behind the line that makes the optimiser. It goes on by itself, step by step.
@@ -248,6 +261,7 @@ CLIPPED = {
 
 ORDER = (
     Standardise,
+    Unfreeze,
     Reinitialise,
     ScaleWeights,
     SetForgetBias,
@@ -256,6 +270,7 @@ ORDER = (
     InsertNorm,
     ScaleOutput,
     ChangeOptimizer,
+    SetEpsilon,
     ScaleRate,
     WarmUp,
     Clip,
@@ -307,6 +322,8 @@ def _sentence(edit: Edit) -> str:
             return f"Put {edit.norm} normalisation {side} the activation of {_listed(edit.layers)}."
         case AddSkip():
             return f"Add what it reads to the activated output of each of {_listed(edit.layers)}, where shapes agree."
+        case Unfreeze():
+            return f"Let the parameters of {_listed(edit.layers)} learn."
         case SetForgetBias():
             more = f", and the input gates with {-edit.value:.4g}" if edit.opposed else ""
             return f"Let the forget gates of {_listed(edit.layers)} begin with a bias of {edit.value:.4g}{more}."
@@ -318,6 +335,8 @@ def _sentence(edit: Edit) -> str:
             return f"Let the learning rate rise evenly over the first {edit.steps:,} steps."
         case ChangeOptimizer():
             return f"Use the optimiser {edit.name} at a learning rate of {edit.rate:g}."
+        case SetEpsilon():
+            return f"Let the optimiser divide by the gradient's size plus {edit.value:g}."
         case Clip():
             return f"Before every step, clip {CLIPPED[edit.by].format(threshold=edit.threshold)}."
         case Standardise():
@@ -347,6 +366,8 @@ def _network_block(edit: Edit, architecture: Architecture) -> str:
             return _norm(edit, architecture)
         case AddSkip():
             return _skip(edit, architecture)
+        case Unfreeze():
+            return UNFREEZE.format(names=_names(edit.layers))
         case SetForgetBias():
             return _forget(edit)
         case ScaleOutput():
@@ -502,6 +523,8 @@ def _training_block(edit: Edit, architecture: Architecture) -> str:
     match edit:
         case ScaleRate():
             return RATE.format(factor=edit.factor)
+        case SetEpsilon():
+            return EPSILON.format(value=edit.value)
         case WarmUp():
             return WARM_UP.format(start=1 / edit.steps, steps=edit.steps - 1)
         case ChangeOptimizer():

@@ -26,6 +26,7 @@ from isometry.network.edits import (
     Reinitialise,
     ReplaceActivation,
     ScaleWeights,
+    Unfreeze,
 )
 from tests.adapters.torch.nets import HandMadeRnn, ResNet, Transformer
 
@@ -811,3 +812,31 @@ def test_norms_that_do_not_fit_the_shape_are_refused(model, batch, norm, words):
     name = "mix" if isinstance(model, Sequences) else "0"
     with pytest.raises(CannotEdit, match=words):
         edit(model, [InsertNorm((name,), norm)], batch=batch)
+
+
+# ----------------------------------------------------------------------- unfreezing
+
+
+def test_frozen_layers_learn_and_those_beside_them_stay_as_they_are():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 1))
+    model.requires_grad_(False)
+    model[4].requires_grad_(True)
+    before = copy.deepcopy(model.state_dict())
+    told = edit(model, [Unfreeze(("0", "1", "4", "9"))], batch=None)
+    assert told == ("`4`: it has no frozen parameter.", "`9`: there is no such layer.")
+    assert [value.requires_grad for value in model.parameters()] == [True] * 4 + [False] * 2 + [True] * 2
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(CannotEdit, match="possible at none"):
+        edit(model, [Unfreeze(("0", "9"))], batch=None)
+
+
+def test_what_is_unfrozen_may_be_drawn_anew_and_a_failure_freezes_it_again():
+    model = nn.Sequential(nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 1))
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone()
+    with pytest.raises(CannotEdit):
+        edit(model, [Unfreeze(("0",)), Reinitialise(("nowhere",), 1.0)], batch=None)
+    assert not any(value.requires_grad for value in model[0].parameters())
+    edit(model, [Reinitialise(("0",), 1.0), Unfreeze(("0",))], batch=None)
+    assert not torch.equal(model[0].weight, before)
+    assert model[0].weight.requires_grad

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isometry import CannotEdit
 from isometry.adapters.torch.retuning import retuned
-from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, WarmUp
+from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, SetEpsilon, WarmUp
 
 KINDS = {
     "rmsprop": lambda groups: torch.optim.RMSprop(groups, lr=0.3, momentum=0.5),
@@ -154,3 +154,13 @@ def test_objects_that_cannot_become_another_are_refused_and_left_alone(make, wor
         retuned(given, [ChangeOptimizer("adam", 0.1)])
     assert type(given) is kind
     assert given.param_groups[0]["params"] == [weight]
+
+
+def test_epsilon_is_that_of_every_group_and_of_the_optimiser_that_comes_out():
+    model = net()
+    given = retuned(torch.optim.RMSprop(groups(model), lr=0.1), [SetEpsilon(1e-15)])
+    assert [group["eps"] for group in given.param_groups] == [1e-15, 1e-15]
+    given = retuned(torch.optim.SGD(groups(model), lr=0.1), [SetEpsilon(1e-15), ChangeOptimizer("adam", 0.1)])
+    assert [group["eps"] for group in given.param_groups] == [1e-15, 1e-15]
+    with pytest.raises(CannotEdit, match="The SGD has no ε of its own"):
+        retuned(torch.optim.SGD(groups(model), lr=0.1), [SetEpsilon(1e-15)])

@@ -55,9 +55,9 @@ def _adaptive(threshold: float) -> Clipping:
 
 def _norms_of_units(values: Tensor) -> Tensor:
     """Norm over all dimensions but the first, which counts the units."""
-    if values.dim() < 2:
-        return torch.linalg.vector_norm(values)
-    return torch.linalg.vector_norm(values, dim=tuple(range(1, values.dim())), keepdim=True)
+    dims = tuple(range(1, values.dim())) or None
+    norms: Tensor = torch.linalg.vector_norm(values, dim=dims, keepdim=True)
+    return norms
 
 
 def _percentile(threshold: float) -> Clipping:

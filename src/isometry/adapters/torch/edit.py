@@ -1,5 +1,6 @@
 """Carries out changes on a live PyTorch model."""
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from isometry.network.edits import (
     ScaleOutput,
     ScaleWeights,
     SetForgetBias,
+    Unfreeze,
 )
 from isometry.network.nonlinearity import FUNCTIONS
 
@@ -89,6 +91,9 @@ def edit(
             undo.append(AsBefore(model))
             scale_output(model, scaling, (call.args, call.kwargs))
         generator = torch.Generator().manual_seed((seed + APART) % 2**63)
+        for edit in edits:
+            if isinstance(edit, Unfreeze):
+                told += _unfreeze(model, edit, undo)
         for edit in edits:
             if isinstance(edit, Reinitialise | ScaleWeights):
                 told += _reweigh(model, edit, generator, undo)
@@ -176,6 +181,27 @@ def _reweigh(model: nn.Module, edit: Reinitialise | ScaleWeights, generator: tor
             scaled(matrix, edit.factor)
         else:
             fill(matrix, _orthogonal if edit.orthogonal else normal, edit.gain, generator)
+    return reasons
+
+
+def _unfreeze(model: nn.Module, edit: Unfreeze, undo: Undo) -> list[str]:
+    """Let the layers that an edit names learn; why not, where that cannot be."""
+    sites = Sites()
+    sites.add(model)
+    known = {site.name: site for site in sites.all}
+    frozen: dict[str, list[Tensor]] = {}
+    reasons = []
+    for name in dict.fromkeys(edit.layers):
+        own = list(known[name].parameters.values()) if name in known else []
+        found = [parameter for parameter in own if not parameter.requires_grad and parameter.is_floating_point()]
+        if found:
+            frozen[name] = found
+        else:
+            reasons.append(f"`{name}`: {'it has no frozen parameter.' if name in known else 'there is no such layer.'}")
+    require_somewhere(edit, len(frozen), reasons)
+    for parameter in (parameter for found in frozen.values() for parameter in found):
+        undo.append(functools.partial(parameter.requires_grad_, False))
+        parameter.requires_grad_(True)
     return reasons
 
 

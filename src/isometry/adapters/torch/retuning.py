@@ -10,7 +10,7 @@ import torch
 
 from isometry.adapters.torch.clipping import CLIPPED_BY
 from isometry.errors import CannotEdit
-from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, TrainingEdit, WarmUp
+from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, SetEpsilon, TrainingEdit, WarmUp
 
 __all__ = ["require_possible", "retuned"]
 
@@ -35,7 +35,7 @@ def require_possible(edits: Iterable[TrainingEdit]) -> None:
                 raise CannotEdit(f"by: there is no {edit.by!r}. There are {', '.join(CLIPPED_BY)}.")
             case Clip() if edit.by == "percentile" and edit.threshold > HIGHEST_PERCENTILE:
                 raise CannotEdit(f"Clip: threshold = {edit.threshold:g}; a percentile up to 100 is needed.")
-        sizes = {"factor": ScaleRate, "steps": WarmUp, "rate": ChangeOptimizer, "threshold": Clip}
+        sizes = {"factor": ScaleRate, "steps": WarmUp, "rate": ChangeOptimizer, "threshold": Clip, "value": SetEpsilon}
         for name, kind in sizes.items():
             if isinstance(edit, kind) and not 0 < getattr(edit, name) < float("inf"):
                 raise CannotEdit(f"{kind.__name__}: {name} = {getattr(edit, name):g}; a number above 0 is needed.")
@@ -61,12 +61,22 @@ def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> 
         if isinstance(edit, ScaleRate):
             for group in optimizer.param_groups:
                 group.update({name: group[name] * edit.factor for name in ("lr", "initial_lr") if name in group})
+        elif isinstance(edit, SetEpsilon):
+            _set_epsilon(optimizer, edit.value)
     for edit in edits:
         if isinstance(edit, WarmUp):
             _override_step(optimizer, _warmed_up(edit.steps))
         elif isinstance(edit, Clip):
             _override_step(optimizer, _clipped(edit))
     return optimizer
+
+
+def _set_epsilon(optimizer: torch.optim.Optimizer, value: float) -> None:
+    present = [group.get("eps") for group in optimizer.param_groups]
+    if not all(isinstance(eps, float) for eps in present):
+        raise CannotEdit(f"The {type(optimizer).__name__} has no ε of its own. Change the optimiser to Adam first.")
+    for group in optimizer.param_groups:
+        group["eps"] = value
 
 
 def _become(optimizer: torch.optim.Optimizer, edit: ChangeOptimizer) -> None:

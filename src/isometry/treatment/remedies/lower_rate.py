@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.network.edits import ScaleRate
-from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, rate_of, two_digits
+from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, loss_multiplier, rate_of, two_digits
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
 
@@ -37,19 +37,31 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     rate there. A rate that was found too high is lowered by a factor of three at least, and by ten times more as a
     second try. Where units died in training, or the profile of δ got out of shape only then, it is lowered if steps
     were too large, and else not. Nor where gradients that exploded for another reason made the steps large: the rate
-    that suits them suits nothing else.
+    that suits them suits nothing else. Under plain gradient descent a loss that is added up over the batch, or
+    multiplied by a number, first has the rate divided by as much.
 
     Sources: update ratio: Karpathy, CS231n; Cohen et al. 2021 on the edge of stability.
     """
     factor = fitting_factor(diagnosis.run)
     if finding.follows and factor is not None and factor < FARTHEST and not is_adaptive(diagnosis.run):
         return
+    times = loss_multiplier(diagnosis.run)
+    if times >= HALF_DECADE and not is_adaptive(diagnosis.run) and _may_be_work_of_steps(finding):
+        share = two_digits(1 / times)
+        words = f"The loss is {two_digits(times):g} times its mean over the batch"
+        yield Proposal(
+            (ScaleRate(share),), f"{words}: multiply the learning rate by {share:g}{_told(diagnosis, share)}."
+        )
     if finding.problem in ("learning_rate_too_high", "loss_spike"):
         first = min(factor or LEAST, LEAST)
         yield _proposal(diagnosis, first)
         yield _proposal(diagnosis, half_decade(first * WELL_BELOW))
     elif factor is not None and factor < LEAST and _is_work_of_steps(finding):
         yield _proposal(diagnosis, factor)
+
+
+def _may_be_work_of_steps(finding: Finding) -> bool:
+    return finding.problem in ("learning_rate_too_high", "loss_spike") or _is_work_of_steps(finding)
 
 
 def _is_work_of_steps(finding: Finding) -> bool:
@@ -68,6 +80,9 @@ def _is_work_of_steps(finding: Finding) -> bool:
 
 
 def _proposal(diagnosis: Diagnosis, factor: float) -> Proposal:
+    return Proposal((ScaleRate(factor),), f"Multiply the learning rate by {factor:g}{_told(diagnosis, factor)}.")
+
+
+def _told(diagnosis: Diagnosis, factor: float) -> str:
     rate = rate_of(diagnosis.run)
-    told = f" to {two_digits(rate * factor):g}" if rate is not None else ""
-    return Proposal((ScaleRate(factor),), f"Multiply the learning rate by {factor:g}{told}.")
+    return f" to {two_digits(rate * factor):g}" if rate is not None else ""

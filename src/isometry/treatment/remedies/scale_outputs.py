@@ -5,8 +5,8 @@ from math import floor, log10, sqrt
 
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding
-from isometry.network.edits import Edit, ScaleOutput, ScaleRate
-from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, rate_of, two_digits
+from isometry.network.edits import Edit, ScaleOutput, ScaleRate, SetEpsilon
+from isometry.treatment.paces import HALF_DECADE, epsilon_of, fitting_factor, half_decade, rate_of, two_digits
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
 
@@ -23,8 +23,9 @@ def scale_outputs(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     A fresh f answers with numbers of about 0 to 1, which then are guesses on the scale of what is asked. Targets, loss
     and metric keep their units. It is what training on standardised targets does, up to a factor in the loss; so for
     plain gradient descent the rate is divided by that factor: deviation² for squared errors, deviation for absolute
-    ones. Adam's steps do not know it. As the rate may have been chosen to suit the unscaled targets, the second try is
-    one at which the first step changes the weights by a fiftieth.
+    ones. Adam's steps do not know it, if its ε is multiplied by it where gradients become smaller. As the rate may have
+    been chosen to suit the unscaled targets, the second try is one at which the first step changes the weights by a
+    fiftieth.
 
     Several outputs of different scales get one mean and one deviation, that of all together.
 
@@ -34,9 +35,12 @@ def scale_outputs(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     if found is None or not any(cause.name == TARGETS for cause in finding.causes):
         return
     kind, mean, deviation = found
-    scaling = ScaleOutput(finding.layers, mean, deviation)
+    scaling: tuple[Edit, ...] = (ScaleOutput(finding.layers, mean, deviation),)
+    epsilon, times = epsilon_of(diagnosis.run), _of_gradients(kind, deviation)
+    if is_adaptive(diagnosis.run) and epsilon is not None and times < 1:
+        scaling += (SetEpsilon(two_digits(epsilon * times)),)
     words = f"Let the network give {mean:g} + {deviation:g} · f(x), as the targets have that mean and deviation"
-    kept = 1.0 if is_adaptive(diagnosis.run) else two_digits(1 / _of_gradients(kind, deviation))
+    kept = 1.0 if is_adaptive(diagnosis.run) else two_digits(1 / times)
     yield _proposal(diagnosis, scaling, kept, words)
     fitting = _fitting(diagnosis, kind, mean, deviation)
     if fitting is not None and abs(log10(fitting / kept)) > log10(HALF_DECADE):
@@ -86,8 +90,7 @@ def _fitting(diagnosis: Diagnosis, kind: str, mean: float, deviation: float) -> 
     return half_decade(factor * before / (after * deviation))
 
 
-def _proposal(diagnosis: Diagnosis, scaling: ScaleOutput, factor: float, words: str) -> Proposal:
-    edits: tuple[Edit, ...] = (scaling,)
+def _proposal(diagnosis: Diagnosis, edits: tuple[Edit, ...], factor: float, words: str) -> Proposal:
     if factor != 1.0:
         rate = rate_of(diagnosis.run)
         told = f" to {two_digits(rate * factor):g}" if rate is not None else ""
