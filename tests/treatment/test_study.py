@@ -70,6 +70,8 @@ class FakeTrainer:
     interrupted: tuple[tuple[tuple[Edit, ...], int], ...] = ()
     deadly: tuple[tuple[tuple[Edit, ...], int], ...] = ()
     """(edits, seed) that end the process."""
+    missing: int | None = None
+    """Seed whose data are nowhere, whatever the treatment."""
     unwatched: bool = False
     data: Any = ((1.0, 2.0), (0.0, 1.0))
 
@@ -87,6 +89,7 @@ class FakeTrainer:
         assert run is not None
         kept = None if self.unwatched else write_run(run, sick=(edits, seed) not in self.healthy).resolve()
         fault = "RuntimeError: shapes" if edits in self.faults else ""
+        fault = f"FileNotFoundError: {seed}.csv" if seed == self.missing else fault
         return Course(seed, np.array([1.0, 0.5]), nan if fault else score, kept, 0.1, fault)
 
     def treated(self, edits: Sequence[Edit]) -> Experiment:
@@ -638,23 +641,39 @@ def test_training_whose_process_dies_is_told_and_tried_again_by_the_same_call(ma
     outcome = trial.treat(GENTLE, WARM, engine=Pool(2, say=refuse))
     died = "its process ended with exit code 9"
     assert [course.fault for course in outcome.trials[0].courses] == ["", died, ""]
-    assert outcome.trials[1].stopped == f"could not be trained: {died}"
-    assert [isfinite(course.score) for course in outcome.trials[2].courses] == [True, True, False]
-    assert outcome.verdict != "helped"
+    assert [arm.left_out for arm in outcome.trials[1:]] == [(0, 1), (1, 2)]
+    assert [arm.contrast.seeds for arm in outcome.trials[1:]] == [(2,), (0,)]
+    assert outcome.verdict != "helped", "one seed is no proof"
+    assert any("Left out of the comparison: seeds 0, 1" in note and died in note for note in outcome.notes)
     assert f"untreated, seed 1: {died}; the same call would train it again." in trial.said
     before = trial.trainer.trained
     trial.trainer = replace(trial.trainer, deadly=())
     outcome = trial.treat(GENTLE, WARM)
     assert outcome.verdict == "helped"
     assert not any(course.fault for arm in outcome.trials for course in arm.courses)
-    assert len(before) == len(set(before)) == 4
-    assert sorted(trial.trainer.trained[4:]) == [
-        "['ScaleRate'] 0",
-        "['ScaleRate'] 1",
-        "['ScaleRate'] 2",
-        "['WarmUp'] 2",
-        "[] 1",
-    ]
+    assert len(before) == len(set(before)) == 6
+    assert sorted(trial.trainer.trained[6:]) == ["['ScaleRate'] 0", "['WarmUp'] 2", "[] 1"]
+
+
+def test_a_seed_that_the_same_fault_ends_with_and_without_a_treatment_says_nothing_of_it(made: Made) -> None:
+    trial = made({UNTREATED: STUCK, GENTLE: GOOD, WARM: STUCK}, missing=2)
+    outcome = trial.treat(GENTLE, WARM)
+    assert outcome.verdict == "helped"
+    assert outcome.contrast is not None
+    assert outcome.contrast.seeds == (0, 1)
+    assert outcome.trials[0].left_out == outcome.trials[1].left_out == (2,)
+    assert isfinite(outcome.trials[0].score)
+    assert "Left out of the comparison: seed 2 (FileNotFoundError: 2.csv)." in outcome.notes
+    first = made({UNTREATED: STUCK, GENTLE: GOOD, WARM: GOOD}, missing=0)
+    first.folder = first.folder.with_name("other")
+    assert first.treat(GENTLE, WARM).contrast.seeds == (1, 2), "the others are trained although the first failed"
+
+
+def test_a_fault_that_only_a_treatment_has_is_its_own(made: Made) -> None:
+    trial = made({UNTREATED: STUCK, GENTLE: GOOD}, faults=(GENTLE,))
+    outcome = trial.treat(GENTLE)
+    assert outcome.trials[1].stopped == "could not be trained: RuntimeError: shapes"
+    assert outcome.trials[1].left_out == ()
 
 
 def test_deaths_of_all_untreated_trainings_end_the_study_with_the_reason(made: Made) -> None:

@@ -183,7 +183,15 @@ class ScriptTrainer:
         fault = "" if cut else self._fault(result, code, log, overdue=overdue)
         score = nan if fault else self._score(result, losses, log)
         return Course(
-            seed, _curve(losses), score, place if run is not None else None, seconds, fault, steps=steps, cut=cut
+            seed,
+            _curve(losses),
+            score,
+            place if run is not None else None,
+            seconds,
+            fault,
+            steps=steps,
+            cut=cut,
+            died=result is None and not overdue,
         )
 
     def _fault(self, result: Result | None, code: int, log: Path, *, overdue: bool) -> str:

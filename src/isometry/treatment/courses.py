@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import nan
 from pathlib import Path
@@ -124,8 +124,9 @@ class Training:
                 task.seed, np.empty(0), nan, seconds=monotonic() - began, fault=f"{type(fault).__name__}: {words}"
             )
         if course.run is not None and not course.run.is_dir():
-            course = Course(task.seed, course.losses, course.score, None, course.seconds, course.fault)
-        self.kept.keep(task.edits, course)
+            course = replace(course, run=None)
+        if not course.died:  # a study that goes on tries it again
+            self.kept.keep(task.edits, course)
         return course
 
 

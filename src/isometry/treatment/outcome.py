@@ -30,11 +30,13 @@ class Arm:
     """Why it was not trained from all seeds, in one sentence; empty where it was."""
     contrast: Contrast | None = None
     """Against the arm without a change, over the seeds that it has; None for that arm itself."""
+    left_out: tuple[int, ...] = ()
+    """Seeds that tell nothing of the treatment: a process died, or with it and without the same fault ended them."""
 
     @property
     def score(self) -> float:
-        """Mean over the seeds; NaN where a training broke down."""
-        scores = [course.score for course in self.courses]
+        """Mean over the seeds that tell something; NaN where a training broke down."""
+        scores = [course.score for course in self.courses if course.seed not in self.left_out]
         return fmean(scores) if scores and all(abs(score) < BEYOND.value for score in scores) else nan
 
     @property
@@ -49,6 +51,7 @@ class Arm:
             "courses": [course_facts(course) for course in self.courses],
             "stopped": self.stopped,
             "contrast": self.contrast.to_dict() if self.contrast is not None else None,
+            "left_out": list(self.left_out),
         }
 
 

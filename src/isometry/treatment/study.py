@@ -6,6 +6,7 @@ where it was, as long as the experiment is the same; ``likeness`` is what tells 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from math import isfinite, nan
 from pathlib import Path
 
@@ -144,14 +145,22 @@ class _Study:
     def tried(self, plan: Prescription, untreated: Arm, *, place: int, rival: Arm | None = None) -> Arm:
         """One treated arm; ``place``: how many will have been compared in full once it is; ``rival``: one to beat."""
         courses = self.trained(plan, self.seeds[:1])
-        if courses[0].fault:
+        says_nothing = bool(_saying_nothing(courses, untreated.courses))
+        if courses[0].fault and not says_nothing:
             return Arm(plan, courses, stopped=f"could not be trained: {courses[0].fault}")
-        confidence = 1 - (1 - CONFIDENCE.value) / place
-        reason = far_behind(courses[0], untreated.courses) or _behind_a_rival(courses[0], rival)
+        reason = ""
+        if not says_nothing:
+            reason = far_behind(courses[0], untreated.courses) or _behind_a_rival(courses[0], rival)
         if not reason:
             courses += self.trained(plan, self.seeds[1:])
+        left_out = _saying_nothing(courses, untreated.courses)
+        telling = [course for course in courses if course.seed not in left_out]
+        if not telling:
+            return Arm(plan, courses, f"could not be trained: {courses[0].fault}", left_out=left_out)
+        confidence = 1 - (1 - CONFIDENCE.value) / place
         stopped = f"stopped after the first seed: {reason}" if reason else ""
-        return Arm(plan, courses, stopped, contrast(courses, untreated.courses, confidence=confidence))
+        compared = contrast(telling, untreated.courses, confidence=confidence)
+        return Arm(plan, courses, stopped, compared, left_out)
 
     def trained(self, plan: Prescription | None, seeds: Sequence[int]) -> tuple[Course, ...]:
         """The courses of one arm, in the order of the seeds; those that are kept are not trained again."""
@@ -170,7 +179,7 @@ class _Study:
             for place, given in results:
                 seed = tasks[place].seed
                 if isinstance(given, Died):  # nothing is kept of it, so that a study that goes on tries it again
-                    done[seed] = Course(seed, np.empty(0), nan, fault=given.reason)
+                    done[seed] = Course(seed, np.empty(0), nan, fault=given.reason, died=True)
                     self.say(f"{name}, seed {seed}: {given.reason}; the same call would train it again.")
                     continue
                 done[seed] = given
@@ -231,6 +240,10 @@ class _Study:
             words = "No treatment could be trained." if tried else "Nothing is known that could be tried."
             return Outcome("no difference", words, trials, None, None, before, None, self.untouched, notes=tuple(notes))
         place = next(place for place, arm in enumerate(tried) if arm is best)
+        if best.left_out:
+            trials = (replace(untreated, left_out=best.left_out), *tried)
+            faults = "; ".join(best.faults or untreated.faults)
+            notes.append(f"Left out of the comparison: {_seeds(best.left_out)} ({faults}).")
         after = found[place] if found and place in found else self.diagnosis(best)
         plan = best.prescription
         said = f"{plan.remedy}: {_words(best)}."
@@ -262,6 +275,22 @@ class _Study:
             experiment=self.untouched,
             notes=tuple(notes),
         )
+
+
+def _saying_nothing(courses: Sequence[Course], untreated: Sequence[Course]) -> tuple[int, ...]:
+    """Seeds that cannot tell whether a treatment helps: a process died, or one fault ends them with it and without."""
+    without = {course.seed: course for course in untreated}
+    return tuple(
+        course.seed
+        for course in courses
+        if course.died
+        or without[course.seed].died
+        or (course.fault and course.fault == without[course.seed].fault and not course.cut)
+    )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _unjudged(diagnosis: Diagnosis) -> str:
