@@ -31,7 +31,7 @@ from typing import Any
 
 from isometry.adapters.mirror import Change, Listing, Mirror
 
-__all__ = ["Scratch"]
+__all__ = ["Scratch", "original"]
 
 CHANGES: dict[str, tuple[tuple[int, Change], ...]] = {
     "os.chdir": ((0, "folder"),),
@@ -73,6 +73,16 @@ PATH_FUNCTIONS = (
     *("lstat", "mkdir", "mkfifo", "mknod", "open", "readlink", "remove", "removexattr", "rename", "replace", "rmdir"),
     *("setxattr", "stat", "statvfs", "symlink", "truncate", "unlink", "utime"),
 )
+
+
+_entered: list["Scratch"] = []
+"""The one that this process works in, if any."""
+
+
+def original(path: str) -> str:
+    """What an absolute path stands for, where it lies in the mirror that this process works in; else itself."""
+    folder = _entered[-1].mirror.folder if _entered else ""
+    return path[len(folder) :] if folder and path.startswith(folder + os.sep) else path
 
 
 class Scratch:
@@ -118,6 +128,7 @@ class Scratch:
         sys.addaudithook(lambda event, arguments: self._on_event(event, arguments) if event in EVENTS else None)
         os.chdir(self.mirrored(Path()))
         self._is_entered = True
+        _entered.append(self)
         for holder, name, replacement in changed:
             setattr(holder, name, replacement)
         sys.meta_path.insert(0, finder)
@@ -126,6 +137,7 @@ class Scratch:
 
         def leave() -> None:
             self._is_entered = False
+            _entered.remove(self)
             sys.meta_path.remove(finder)
             for (holder, name, _), original in zip(changed, originals, strict=True):
                 setattr(holder, name, original)

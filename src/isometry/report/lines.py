@@ -23,6 +23,8 @@ _STYLES = {
     "healthy": "1;32",
     "strong": "1",
     "quiet": "2",
+    "added": "32",
+    "removed": "31",
 }
 
 

@@ -29,7 +29,7 @@ from isometry.network.edits import (
     WarmUp,
 )
 
-__all__ = ["patch"]
+__all__ = ["CLIPPING", "MODULES", "norm_module", "patch"]
 
 WIDTH = 100
 """Of a line of code."""
@@ -444,7 +444,7 @@ def _norm(edit: InsertNorm, architecture: Architecture) -> str:
     groups: dict[tuple[str, frozenset[str]], list[str]] = {}
     for name in edit.layers:
         phi = block(architecture, architecture[name]).activation
-        key = (_norm_module(edit.norm, architecture[name]), frozenset({phi} if phi and edit.after else ()))
+        key = (norm_module(edit.norm, architecture[name]), frozenset({phi} if phi and edit.after else ()))
         groups.setdefault(key, []).append(name)
     parts = [head]
     for (module, old), names in groups.items():
@@ -462,7 +462,7 @@ def _norm(edit: InsertNorm, architecture: Architecture) -> str:
     return "\n".join(parts)
 
 
-def _norm_module(norm: str, layer: Layer) -> str:
+def norm_module(norm: str, layer: Layer) -> str:
     units = layer.weight_shape[0] if layer.weight_shape else layer.fan_out or 1
     if layer.kind == "conv" and "transpose" in layer.type.lower() and len(layer.weight_shape) > 1:
         units = layer.weight_shape[1]

@@ -9,9 +9,9 @@ from isometry.diagnosis import limits
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.network.edits import ChangeOptimizer, Clip, Edit, ScaleRate
-from isometry.treatment.patch import patch
 from isometry.treatment.prescription import Effect, Prescription
 from isometry.treatment.remedy import Proposal, Remedy, remedies
+from isometry.treatment.source import by_hand
 
 __all__ = ["prescribe"]
 
@@ -187,5 +187,5 @@ def _prescription(offer: _Offer, diagnosis: Diagnosis) -> Prescription:
         expected=offer.proposal.expected,
         answers=offer.answers,
         words=offer.proposal.words,
-        patch=patch(offer.edits, diagnosis.run.architecture),
+        patch=by_hand(offer.edits, diagnosis.run),
     )

@@ -91,6 +91,9 @@ class Tracer(TorchFunctionMode):
         self.sink: Sink | None = None
         self.alteration: Alteration | None = None
         """Changes to try on the way; never while somebody's training is watched."""
+        self.witness: Callable[[Site | None, str], None] | None = None
+        """Told of every φ, by the site whose signal it takes first, where there is one; its caller is still on the
+        stack."""
         self.seconds = 0.0
         """What following has cost so far, the user's operations left out."""
         self.recomputing = False
@@ -469,6 +472,8 @@ class Tracer(TorchFunctionMode):
                 with torch.no_grad():
                     slope = nonlinearity.slope(z.detach(), h.detach())
         site = origin.site
+        if self.witness is not None and not self.recomputing:
+            self.witness(None if origin.activated else site, nonlinearity.name)
         if site is None or origin.activated or self.sink is None:
             self._keep(h, replace(origin, exact=""))
             return

@@ -32,6 +32,7 @@ from isometry.adapters.torch.optimisers import (
     measure_gradients,
     measure_updates,
 )
+from isometry.adapters.torch.origins import Origins
 from isometry.adapters.torch.outbreak import Outbreak
 from isometry.adapters.torch.recording import (
     COLUMNS,
@@ -125,6 +126,7 @@ class TorchWatch:
         for prefix, model in (models or {}).items():
             self._sites.add(model, prefix)
         self._tracer = Tracer(self._sites)
+        self._origins = Origins() if models is None else None
         self._rounds = Rounds(len(optimizers))
         self._steppers: dict[int, Stepper] = {}
         self._searched: set[int] = set()
@@ -261,6 +263,9 @@ class TorchWatch:
             self._make_entry(model)
         if models is None:
             self._discover(True)
+        if self._origins is not None:
+            self._origins.attach()
+            self._tracer.witness = self._origins.activation
         self._begin_recording()
 
     def _make_entry(self, module: nn.Module) -> None:
@@ -287,6 +292,8 @@ class TorchWatch:
 
     def _detach(self) -> None:
         self._discover(False)
+        if self._origins is not None:
+            self._origins.detach()
         for hook in (hook for hooks in self._entries.values() for hook in hooks):
             hook.remove()
         self._entries.clear()
@@ -557,6 +564,8 @@ class TorchWatch:
         if self._off:
             return
         with self._guard():
+            if self._origins is not None:
+                self._origins.stepping(optimizer)
             stepper = self._stepper(optimizer)
             if stepper.unknown and self._whole_process:
                 self._adopt_owner(optimizer, stepper)
@@ -665,6 +674,9 @@ class TorchWatch:
         scale = self._objective.factor()
         columns, chronicle = recording.reduce(order, self._units, scale)
         self._describe()
+        places = self._origins.news(self._sites) if self._origins is not None else None
+        if places is not None:
+            recorder.event("places", recording.step, **places)
         recorder.record(recording.step, columns)
         for site, profile in recording.time_profiles(scale):
             recorder.event("through_time", recording.step, layer=site.name, rms=profile)

@@ -2,7 +2,18 @@
 
 from isometry.report import html
 from isometry.report.outcomes.pictures import outcome_charts
-from isometry.report.outcomes.words import ARMS, PATCH, arm_table, best_arm, facts, headline, sentences, state, tone
+from isometry.report.outcomes.words import (
+    ARMS,
+    PATCH,
+    arm_table,
+    best_arm,
+    facts,
+    headline,
+    patch_lines,
+    sentences,
+    state,
+    tone,
+)
 from isometry.report.page import document, safe, tabulate
 from isometry.treatment.outcome import Outcome
 
@@ -36,7 +47,8 @@ def _arms(outcome: Outcome) -> str:
 def _patch(outcome: Outcome) -> str:
     if not outcome.patch:
         return ""
-    code = "\n".join(safe(line) for line in outcome.patch.splitlines())
+    lines = [(part, safe(line)) for part, line in patch_lines(outcome.patch)]
+    code = "\n".join(f'<span class="{part}">{line}</span>' if part else line for part, line in lines)
     return (
         f'<section aria-labelledby="patch"><h2 id="patch">{PATCH}</h2>'
         f'<pre class="patch" tabindex="0"><code>{code}</code></pre></section>'

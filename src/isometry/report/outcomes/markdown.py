@@ -18,5 +18,6 @@ def outcome_markdown(outcome: Outcome) -> str:
         parts += [f"## {ARMS}", table(arm_table(outcome), numeric=(1, 2, 3, 4))]
     if outcome.patch:
         fence = "`" * 4
-        parts += [f"## {PATCH}", f"{fence}python\n{outcome.patch}\n{fence}"]
+        language = "diff" if outcome.patch.startswith("--- ") else "python"
+        parts += [f"## {PATCH}", f"{fence}{language}\n{outcome.patch}\n{fence}"]
     return "\n\n".join(parts) + "\n"

@@ -8,6 +8,7 @@ from isometry.report.outcomes.words import (
     best_arm,
     facts,
     headline,
+    patch_lines,
     score_words,
     sentences,
     state,
@@ -55,8 +56,7 @@ def outcome_text(outcome: Outcome, *, width: int | None = None, colour: bool = F
         lines.blank()
     if outcome.patch:
         lines.line(lines.styled("strong", PATCH))
-        for line in outcome.patch.splitlines():
-            lines.line(f"{INDENT}{clean(line)}".rstrip())
+        lines.lines += _code(lines, outcome.patch, INDENT)
     return lines.text()
 
 
@@ -73,9 +73,16 @@ def prescription_text(prescription: Prescription, *, width: int | None = None, c
     title = f"{lines.styled('strong', clean(prescription.remedy))}  {prescription.effect}"
     lines.titled(title, answers + foretold)
     lines.wrapped("", clean(prescription.words), hanging=INDENT, indent=INDENT)
-    for line in prescription.patch.splitlines():
-        lines.line(f"{INDENT * 2}{clean(line)}".rstrip())
+    lines.lines += _code(lines, prescription.patch, INDENT * 2)
     return lines.text()
+
+
+def _code(lines: Lines, patch: str, indent: str) -> list[str]:
+    told = [(STYLES.get(part), line.rstrip()) for part, line in patch_lines(patch)]
+    return [(indent + (lines.styled(style, line) if style else line)).rstrip() for style, line in told]
+
+
+STYLES = {"added": "added", "removed": "removed", "place": "quiet"}
 
 
 @presents(Prescription)

@@ -27,6 +27,7 @@ __all__ = [
     "best_arm",
     "facts",
     "headline",
+    "patch_lines",
     "score_words",
     "sentences",
     "state",
@@ -168,6 +169,21 @@ def best_arm(outcome: Outcome) -> Arm | None:
     if outcome.prescription is None:
         return None
     return next((arm for arm in outcome.trials if arm.prescription == outcome.prescription), None)
+
+
+def patch_lines(patch: str) -> list[tuple[str, str]]:
+    """Lines of a change to make by hand, each with its part in a diff: ``added``, ``removed``, ``place`` or none."""
+    is_diff = patch.startswith("--- ")
+    told = []
+    for line in patch.splitlines():
+        is_diff = is_diff and not line.startswith("#")  # below a diff stands what it leaves to be done
+        part = PARTS.get(line[:1], "") if is_diff and not line.startswith(("---", "+++")) else ""
+        told.append((part, clean(line.expandtabs(TAB))))
+    return told
+
+
+PARTS = {"+": "added", "-": "removed", "@": "place"}
+TAB = 4
 
 
 def _interval(contrast: Contrast | None) -> str:
