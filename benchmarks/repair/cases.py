@@ -1,7 +1,23 @@
 """Trainings to repair: sick ones of the kinds that the literature lists, and healthy ones that must be left alone.
 
 All of them are small networks on scikit-learn's handwritten digits, 1,347 images to train on and 450 to be scored by.
-Every case has a target that a healthy network of its kind reaches within the same number of steps.
+Every case has a target that a healthy network of its kind reaches within the same number of steps. Of the kinds that
+follow the residual and recurrent ones, these twins were trained from seeds 0 to 2 (the transformers from 0 and 1):
+
+====================================  ==============================================  ===================
+case                                  twin                                            scores of the twin
+====================================  ==============================================  ===================
+targets around 5,000, SGD             targets of mean 0 and deviation 1               0.95, 0.96, 0.96
+targets out of scale, Adam            the same                                        0.99, 0.99, 0.99
+ReLU on negative targets              no ReLU, mean 0                                 0.99, 0.99, 0.99
+tanh on targets up to 10              no tanh                                         0.98, 0.98, 0.98
+softmax twice, SGD                    no softmax                                      0.90, 0.95, 0.96
+sigmoid twice                         no sigmoid                                      0.92, 0.89, 0.92
+exponential, 8 layers                 ReLU, He's weights                              0.92, 0.96, 0.95
+LSTM, 40 empty steps to remember      forget gates at 3.7, input gates at −3.7        0.94, 0.92, 0.96
+transformer, norm last, no warm-up    norm first; a warm-up of 80 steps               0.93, 0.92; 0.89, 0.93
+loss summed over a batch of 128       a mean                                          0.92, 0.90, 0.88
+====================================  ==============================================  ===================
 """
 
 from collections.abc import Callable
@@ -60,6 +76,7 @@ def _case(
     epochs: int = 8,
     scale: float = 1 / 16,
     target: float = 0.85,
+    batch_size: int = 64,
 ) -> Case:
     inputs, targets, _, _ = images(scale)
     experiment = Experiment(
@@ -68,10 +85,47 @@ def _case(
         loss_fn=loss,
         optimizer=optimizer,
         epochs=epochs,
-        batch_size=64,
+        batch_size=batch_size,
         metric=_accuracy(scale),
     )
     return Case(name, sick, experiment, target)
+
+
+def _numbers(mean: float, deviation: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images with how far down their ink lies, as numbers of this mean and deviation."""
+    inputs, _, others, _ = images()
+    rows = torch.arange(8.0).repeat_interleave(8)
+    train, test = ((given @ rows / given.sum(1))[:, None] for given in (inputs, others))
+    return inputs, *(mean + deviation * (given - train.mean()) / train.std() for given in (train, test)), others
+
+
+def _regression(
+    name: str,
+    build: Callable[[], nn.Module],
+    *,
+    mean: float,
+    deviation: float,
+    optimizer: Callable[[Any], Any],
+    loss: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
+    target: float = 0.8,
+) -> Case:
+    """A case whose score is the share of the targets' variance that is explained, in the units of the targets."""
+    inputs, targets, wanted, others = _numbers(mean, deviation)
+
+    def explained(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float(1 - (model(others) - wanted).square().mean() / wanted.var(correction=0))
+
+    experiment = Experiment(
+        build=build,
+        data=(inputs, targets),
+        loss_fn=loss,
+        optimizer=optimizer,
+        epochs=8,
+        batch_size=64,
+        metric=explained,
+    )
+    return Case(name, sick=True, experiment=experiment, target=target)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -202,6 +256,55 @@ class Rows(nn.Module):
         return self.leave(states[:, -1])
 
 
+class Recall(nn.Module):
+    """Says after many blank steps which image it had read in one."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times, self.cell, self.leave = times, nn.LSTM(64, 32, batch_first=True), nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.cell(torch.cat([x[:, None], torch.zeros(len(x), self.times, 64)], dim=1))
+        return self.leave(states[:, -1])
+
+
+class Encoder(nn.Module):
+    """A transformer over the eight rows of an image."""
+
+    def __init__(self, depth: int, *, norm_first: bool) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Linear(8, 32), nn.Parameter(torch.randn(8, 32) / 32**0.5)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(32, 4, 64, 0.0, batch_first=True, norm_first=norm_first) for _ in range(depth)
+        )
+        self.leave = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x.view(-1, 8, 8)) + self.place
+        for block in self.blocks:
+            x = block(x)
+        return self.leave(x.mean(1))
+
+
+class Exponential(nn.Module):
+    """e^z"""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.exp()
+
+
+def headed(last: Callable[[], nn.Module], outputs: int = 10) -> Callable[[], nn.Module]:
+    """Two hidden layers, and a nonlinearity behind the output."""
+    return lambda: nn.Sequential(
+        nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 32), nn.ReLU(), nn.Linear(32, outputs), last()
+    )
+
+
+def one_against_all(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy of ten logits."""
+    return F.binary_cross_entropy_with_logits(outputs, F.one_hot(targets, 10).float())
+
+
 def sgd(rate: float, momentum: float = 0.0) -> Callable[[Any], Any]:
     """Stochastic gradient descent."""
     return lambda parameters: torch.optim.SGD(parameters, lr=rate, momentum=momentum)
@@ -262,6 +365,17 @@ CASES: tuple[Case, ...] = (
     _case("batch norm, 40 layers, no skips, SGD", stack(nn.ReLU, 40, norm=nn.BatchNorm1d), optimizer=sgd(0.1)),
     _case("recurrent, 24 empty steps to remember", lambda: Rows(24, nn.RNN), target=0.5),
     _case("SELU, N(0, 1), 8 layers", stack(nn.SELU, 8, fill=normal(1.0)), optimizer=sgd(0.01)),
+    _regression("targets around 5,000, SGD", headed(nn.Identity, 1), mean=5e3, deviation=800.0, optimizer=sgd(0.05)),
+    _regression("targets around 90,000, Adam", headed(nn.Identity, 1), mean=9e4, deviation=400.0, optimizer=adam(3e-3)),
+    _regression("targets of 0.0003, Adam", headed(nn.Identity, 1), mean=0.0, deviation=3e-4, optimizer=adam(3e-3)),
+    _regression("ReLU on negative targets", headed(nn.ReLU, 1), mean=-1.0, deviation=1.0, optimizer=adam(3e-3)),
+    _regression("tanh on targets up to 10", headed(nn.Tanh, 1), mean=0.0, deviation=4.0, optimizer=adam(3e-3)),
+    _case("softmax twice, SGD", headed(lambda: nn.Softmax(-1)), optimizer=sgd(0.1, 0.9)),
+    _case("sigmoid twice", headed(nn.Sigmoid), loss=one_against_all, optimizer=adam(1e-2)),
+    _case("exponential, 8 layers", stack(Exponential, 8), optimizer=adam(3e-3)),
+    _case("LSTM, 40 empty steps to remember", lambda: Recall(40), optimizer=adam(1e-2)),
+    _case("transformer, norm last, no warm-up", lambda: Encoder(6, norm_first=False), optimizer=adam(1e-2)),
+    _case("loss summed over a batch of 128", stack(nn.Tanh, 3), loss=summed, optimizer=sgd(0.5), batch_size=128),
     _case("healthy: ReLU, He, 4 layers", stack(nn.ReLU, 4, fill=he), sick=False),
     _case("healthy: tanh, 4 layers", stack(nn.Tanh, 4), sick=False),
     _case("healthy: sigmoid, 1 layer", stack(nn.Sigmoid, 1, 96), sick=False, optimizer=adam(5e-3)),

@@ -194,6 +194,13 @@ def test_batch_norm_stands_only_where_samples_may_see_each_other(kind, samples, 
     assert one.edits == (InsertNorm(("a",), norm),)
 
 
+def test_exponentials_make_room_for_relu_where_numbers_overflow():
+    lost = finding("non_finite", causes=(Cause("overflow", None, ""),))
+    (one,) = proposed("replace-activation", lost, run_of(activation="exponential"))
+    assert one.edits == (ReplaceActivation(NAMES[:4], "relu"), Reinitialise(NAMES[:4], pytest.approx(2**0.5)))
+    assert not proposed("replace-activation", lost, run_of(activation="tanh"))
+
+
 def test_equal_units_are_not_told_apart_by_a_norm():
     equal = finding("poor_initialization", layers=HIDDEN, causes=(Cause("symmetry", None, ""),))
     assert proposed("critical-initialisation", equal)
@@ -289,6 +296,13 @@ def test_a_loss_that_was_added_up_has_its_rate_divided_by_as_much_first():
     assert proposed("lower-rate", fast, summed(250.0, ratio=2.0))[0].edits == (ScaleRate(0.004),)
     for plain in (summed(2.0, ratio=2.0), summed(96.0, ADAM, ratio=2.0)):
         assert "times its mean" not in proposed("lower-rate", fast, plain)[0].words
+
+
+def test_an_adam_too_bold_for_the_weights_is_lowered_though_something_else_was_found():
+    flat = finding("loss_not_decreasing", follows=("G101",))
+    assert proposed("lower-rate", flat, run_of(ADAM | {"lr": 0.01}))[0].edits == (ScaleRate(0.3),)
+    assert not proposed("lower-rate", flat, run_of(ADAM))
+    assert not proposed("lower-rate", flat, run_of(SGD, ratio=2.0))
 
 
 TINY = ADAM | {"eps": 1e-8}

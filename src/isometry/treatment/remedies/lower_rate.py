@@ -56,12 +56,23 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
         first = min(factor or LEAST, LEAST)
         yield _proposal(diagnosis, first)
         yield _proposal(diagnosis, half_decade(first * WELL_BELOW))
-    elif factor is not None and factor < LEAST and _is_work_of_steps(finding):
+    elif factor is not None and (
+        (factor < LEAST and _is_work_of_steps(finding)) or (factor <= LEAST and _is_bold(diagnosis, finding))
+    ):
         yield _proposal(diagnosis, factor)
 
 
 def _may_be_work_of_steps(finding: Finding) -> bool:
     return finding.problem in ("learning_rate_too_high", "loss_spike") or _is_work_of_steps(finding)
+
+
+def _is_bold(diagnosis: Diagnosis, finding: Finding) -> bool:
+    """Whether the rate of an adaptive optimiser, which fits by the weights alone, may be why nothing is learned.
+
+    What the loss is said to follow from, δ that fades, may itself be the work of the steps: transformers do that whose
+    norms come last.
+    """
+    return finding.problem == "loss_not_decreasing" and bool(finding.follows) and is_adaptive(diagnosis.run)
 
 
 def _is_work_of_steps(finding: Finding) -> bool:
