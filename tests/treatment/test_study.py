@@ -751,3 +751,14 @@ def test_settings_kept_in_a_dictionary_of_the_module_tell_experiments_apart(monk
     first = likeness(one)
     monkeypatch.setitem(SETTINGS, "rate", 0.2)
     assert likeness(one) != first
+
+
+def test_between_two_numbers_that_both_help_a_little_another_one_is_tried(made: Made) -> None:
+    high, low, middle = ((ScaleRate(factor),) for factor in (0.1, 0.001, 0.01))
+    uneven = (0.9, 0.15, 0.2)
+    trial = made({UNTREATED: STUCK, high: uneven, low: uneven, middle: GOOD, WARM: STUCK})
+    outcome = trial.treat(high, low, WARM)
+    assert [arm.prescription.edits for arm in outcome.trials[1:4] if arm.prescription] == [high, low, middle]
+    assert outcome.verdict == "helped"
+    assert outcome.prescription is not None
+    assert outcome.prescription.edits == middle

@@ -18,6 +18,7 @@ from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
+from isometry.treatment.between import between
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
 from isometry.treatment.engines import Died, Engine
@@ -115,14 +116,16 @@ class _Study:
             )
         if before.healthy:
             return self.concluded(untreated, before)
-        plans = tuple(prescribe(before))
+        prescribed = tuple(prescribe(before))
+        plans = list(prescribed)
         tried: list[Arm] = []
         found: dict[int, Diagnosis | None] = {}
         cured, looks = False, 0
-        for plan in plans:
+        while plans:
             if looks == SECOND_LOOKS or sum(len(arm.courses) for arm in tried) > (most - 1) * len(self.seeds):
                 break
             looks += cured
+            plan = plans.pop(0)
             place = 1 + sum(not earlier.stopped for earlier in tried)
             arm = self.tried(plan, untreated, place=place, rival=_best(tried) if cured else None)
             tried.append(arm)
@@ -130,7 +133,10 @@ class _Study:
             if _helped(arm):
                 after = found[len(tried) - 1] = self.diagnosis(arm)
                 cured = cured or (after is not None and after.healthy)
-        return self.concluded(untreated, before, tried, found, left=len(plans) - len(tried))
+            finer = _finer(tried, prescribed, before)
+            if finer is not None:
+                plans.insert(0, finer)
+        return self.concluded(untreated, before, tried, found, left=len(plans))
 
     def untreated(self) -> tuple[Course, ...]:
         """The courses without a change. A script may be no training, or have no end, so its first one is waited for."""
@@ -299,6 +305,21 @@ def _unjudged(diagnosis: Diagnosis) -> str:
     if not asked or "loss_not_decreasing" in diagnosis.checked:
         return ""
     return f"whether the loss falls ({asked[0].reason})"
+
+
+def _finer(tried: Sequence[Arm], prescribed: Sequence[Prescription], before: Diagnosis) -> Prescription | None:
+    """A number between that of the last arm and that of an earlier one, where both did better than no treatment.
+
+    What lies between two that were prescribed is asked, and not what lies between that and them.
+    """
+    better = [arm for arm in tried if arm.prescription in prescribed and arm.contrast is not None]
+    plans = [arm.prescription for arm in better if arm.contrast is not None and arm.contrast.mean > 0]
+    last = tried[-1].prescription
+    if last is None or last not in plans:
+        return None
+    known = {arm.prescription.edits for arm in tried if arm.prescription is not None}
+    finer = (between(plan, last, before) for plan in reversed(plans) if plan is not None)
+    return next((plan for plan in finer if plan is not None and plan.edits not in known), None)
 
 
 def _behind_a_rival(course: Course, rival: Arm | None) -> str:
