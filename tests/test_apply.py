@@ -17,6 +17,7 @@ from isometry.network.edits import (
     ReplaceActivation,
     ScaleRate,
     Standardise,
+    Unfreeze,
 )
 
 INPUTS = torch.randn(24, 9, generator=torch.Generator().manual_seed(5))
@@ -166,3 +167,18 @@ def test_random_numbers_stay_where_they_were():
     torch.manual_seed(3)
     isometry.apply([NORM, Reinitialise(("2",), 1.0)], model)
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_what_was_frozen_is_trained_by_an_optimiser_that_did_not_hold_it():
+    model = tower()
+    for parameter in model[0].parameters():
+        parameter.requires_grad_(False)
+    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], lr=0.5)
+    before = model[0].weight.detach().clone()
+    applied = isometry.apply([Unfreeze(("0",)), ReplaceActivation(("0",), "relu")], model, optimizer)
+    assert applied.parameters == (), "none of them is new"
+    learn(model, optimizer, 1)
+    assert not torch.equal(model[0].weight, before)
+    applied.undo()
+    assert not model[0].weight.requires_grad
+    assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters())) - 2

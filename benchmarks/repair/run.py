@@ -24,7 +24,19 @@ import isometry
 from isometry.adapters.torch.trials import TorchTrainer
 from isometry.diagnosis.alternatives import alternatives
 from isometry.errors import IsometryError
-from isometry.network.edits import ChangeOptimizer, Clip, Edit, InsertNorm, Reinitialise, ScaleRate, Standardise, WarmUp
+from isometry.network.edits import (
+    ChangeOptimizer,
+    Clip,
+    Edit,
+    InsertNorm,
+    Reinitialise,
+    ReplaceActivation,
+    ScaleRate,
+    SetEpsilon,
+    SetForgetBias,
+    Standardise,
+    WarmUp,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -103,7 +115,11 @@ def _at_random(case: Case, architecture: Any, tries: int, seeds: int) -> bool:
     draw = random.Random(case.name)
     shelf: list[tuple[Edit, ...]] = [edits for _, edits in alternatives(architecture, 0.0)]
     shelf += [(ScaleRate(0.1),), (ScaleRate(10.0),), (Clip(1.0),), (WarmUp(20),), (ChangeOptimizer("adam", 1e-3),)]
-    shelf += [(Standardise(),)]
+    shelf += [(Standardise(),), (SetEpsilon(1e-12),), (Clip(10.0, "percentile"),)]
+    outputs = tuple(layer.name for layer in architecture if layer.output and layer.activation)
+    memories = tuple(layer.name for layer in architecture if layer.type.startswith("LSTM"))
+    shelf += [(ReplaceActivation(outputs, "identity"),)] if outputs else []
+    shelf += [(SetForgetBias(memories, 1.0),)] if memories else []
     return any(_reached(case, edits, seeds) for edits in draw.sample(shelf, min(tries, len(shelf))))
 
 

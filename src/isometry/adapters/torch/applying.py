@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isometry.adapters.torch.batch import call_of
 from isometry.adapters.torch.edit import edit
-from isometry.adapters.torch.joining import join
+from isometry.adapters.torch.joining import join, trained, untrained_before
 from isometry.adapters.torch.restructuring import Undo
 from isometry.adapters.torch.retuning import require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
@@ -74,12 +74,12 @@ def apply(
     if dry_run:
         model, optimizer = copy.deepcopy((model, optimizer))
     undo: Undo = []
-    before = dict(model.named_parameters())
+    before, known = trained(model), {name for name, _ in model.named_parameters()}
     try:
         left_out = _change(model, network, batch, seed, undo)
         if len(tuning) < len(training):
             _standardise(model, batch, undo)
-        newcomers = {name: value for name, value in model.named_parameters() if name not in before}
+        newcomers = untrained_before(model, before)
         if optimizer is not None and (tuning or newcomers):
             undo.append(_OptimizerAsBefore(optimizer))
             join(optimizer, model, newcomers.values())
@@ -87,12 +87,10 @@ def apply(
     except BaseException:
         Applied((), (), undo).undo()
         raise
-    return Applied(tuple(newcomers), left_out, [] if dry_run else undo)
+    return Applied(tuple(name for name in newcomers if name not in known), left_out, [] if dry_run else undo)
 
 
-def _change(
-    model: nn.Module, edits: Sequence[NetworkEdit], batch: Any, seed: int, undo: Undo
-) -> tuple[str, ...]:
+def _change(model: nn.Module, edits: Sequence[NetworkEdit], batch: Any, seed: int, undo: Undo) -> tuple[str, ...]:
     if batch is not None or all(isinstance(edit, OF_WEIGHTS) for edit in edits):
         return edit(model, edits, batch=batch, seed=seed, undo=undo)
     for inputs in _made_up(model):

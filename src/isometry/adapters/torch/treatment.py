@@ -25,7 +25,7 @@ from isometry.adapters.seeds import shifting
 from isometry.adapters.torch import process
 from isometry.adapters.torch.batch import Call
 from isometry.adapters.torch.edit import edit
-from isometry.adapters.torch.joining import join
+from isometry.adapters.torch.joining import join, trained, untrained_before
 from isometry.adapters.torch.retuning import require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.trials import next_number
@@ -211,12 +211,12 @@ class TorchTreatment:
             later += [others] if others is not None else []
         if not here:
             return
-        before = {id(parameter) for parameter in module.parameters()}
+        before = trained(module)
         with torch.inference_mode(False), torch.enable_grad():  # what is made here is to be trained
             args, kwargs = tree_map(_trainable, (args, kwargs))
             edit(module, here, batch=Call(args, kwargs), seed=next_number())
         self._waiting = later
-        newcomers: list[Tensor] = [parameter for parameter in module.parameters() if id(parameter) not in before]
+        newcomers = [*untrained_before(module, before).values()]
         if newcomers:
             self._newcomers.append((weakref.ref(name_in.whole), newcomers))
             for optimizer in self._known_optimizers():

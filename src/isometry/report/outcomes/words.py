@@ -10,7 +10,11 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleOutput,
     ScaleRate,
+    ScaleWeights,
+    SetEpsilon,
+    SetForgetBias,
     WarmUp,
 )
 from isometry.network.script import Script
@@ -136,6 +140,14 @@ def _detail(edit: Edit) -> str:
             return f"{edit.by} {edit.threshold:.2g}"
         case WarmUp():
             return f"{edit.steps} steps"
+        case SetForgetBias():
+            return f"{edit.value:.2g}" + (", input gates opposed" if edit.opposed else "")
+        case ScaleOutput():
+            return f"{edit.shift:.2g} + {edit.factor:.2g} · f(x)"
+        case ScaleWeights():
+            return f"weights × {edit.factor:.2g}"
+        case SetEpsilon():
+            return f"ε {edit.value:.2g}"
         case _:
             return ""
 
