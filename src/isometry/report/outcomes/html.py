@@ -1,10 +1,13 @@
 """An outcome as one HTML file."""
 
+from collections.abc import Iterator
+
 from isometry.report import html
 from isometry.report.outcomes.pictures import outcome_charts
 from isometry.report.outcomes.words import (
     ARMS,
     PATCH,
+    WRONG,
     arm_table,
     best_arm,
     facts,
@@ -15,6 +18,7 @@ from isometry.report.outcomes.words import (
     tone,
 )
 from isometry.report.page import document, safe, tabulate
+from isometry.report.pictures import album
 from isometry.treatment.outcome import Outcome
 
 __all__ = ["outcome_page"]
@@ -30,12 +34,20 @@ def outcome_page(outcome: Outcome) -> str:
         html.header(facts(outcome)),
         '<main id="main">',
         html.verdict(tone(outcome), headline(outcome), said, badge=outcome.verdict.upper()),
-        *html.gallery("Before and after", charts, 0),
+        *html.gallery("Before and after", charts, len(outcome.before.findings)),
         _arms(outcome),
         _patch(outcome),
+        *_before(outcome),
         "</main>",
     ]
     return document(f"isometry: {headline(outcome)}", body, skip="Skip to the verdict")
+
+
+def _before(outcome: Outcome) -> Iterator[str]:
+    """What was found without a change, each finding beside the picture that proves it."""
+    if outcome.before.findings:
+        yield f'<section aria-labelledby="wrong"><h2 id="wrong">{WRONG}</h2></section>'
+        yield from html.findings(outcome.before, album(outcome.before).proofs)
 
 
 def _arms(outcome: Outcome) -> str:

@@ -12,6 +12,7 @@ def outcome_markdown(outcome: Outcome) -> str:
     parts = [f"# {plain(headline(outcome))}", plain("  ·  ".join(facts(outcome)))]
     parts += [plain(words) for words in sentences(outcome)]
     parts.append(f"Before: {plain(state(outcome.before))}.")
+    parts += [f"{plain(finding.summary)}." for finding in outcome.before.findings[:1]]
     if best_arm(outcome) is not None:
         parts.append(f"After: {plain(state(outcome.after))}.")
     if len(outcome.trials) > 1:

@@ -39,6 +39,8 @@ def outcome_text(outcome: Outcome, *, width: int | None = None, colour: bool = F
     for words in sentences(outcome):
         lines.wrapped("", clean(words), hanging=INDENT, indent=INDENT)
     lines.labelled("before", state(outcome.before))
+    for finding in outcome.before.findings[:1]:
+        lines.labelled("", clean(finding.summary))
     if best_arm(outcome) is not None:
         lines.labelled("after", state(outcome.after))
     lines.blank()

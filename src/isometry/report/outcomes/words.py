@@ -26,6 +26,7 @@ from isometry.treatment.outcome import Arm, Outcome
 __all__ = [
     "ARMS",
     "PATCH",
+    "WRONG",
     "arm_name",
     "arm_table",
     "best_arm",
@@ -40,6 +41,7 @@ __all__ = [
 
 ARMS = "What was tried"
 PATCH = "The change, to make by hand"
+WRONG = "What was wrong, without a change"
 ARM_COLUMNS = ("arm", "score", "difference", "interval", "trainings", "")
 TONES = {"helped": "HEALTHY", "no difference": "SLOWS", "harmed": "HARMS", "nothing to fix": "HEALTHY"}
 UNTREATED = "untreated"
