@@ -155,7 +155,8 @@ class SourceFile:
         while line > 1 and self._lines[line - 2].startswith("#"):
             line -= 1
         start = self._starts[line - 1]
-        self._pieces.append((start, start, self._indented(f"{code}\n\n\n", "")))
+        apart = "\n\n" if line > 1 and self._lines[line - 2].strip() else ""
+        self._pieces.append((start, start, self._indented(f"{apart}{code}\n\n\n", "")))
 
     def indentation(self, statement: ast.stmt) -> str:
         line = self._lines[statement.lineno - 1]

@@ -57,8 +57,8 @@ CALLS: dict[str, str] = {
 ARGUMENTS = {"gelu_tanh": ', approximate="tanh"', "softmax": ", -1"}
 SHORT = frozenset({"relu", "sigmoid", "tanh"})
 """Those that are functions of ``torch`` and methods of tensors as well."""
-NUMBERS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.Constant)
-"""Expressions that may be multiplied without brackets."""
+UNBRACKETED = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.Constant)
+"""Expressions that may stand anywhere without brackets."""
 
 
 def by_hand(edits: Sequence[Edit], run: Run) -> str:
@@ -255,7 +255,7 @@ class _Source:
                 raise Unplaced("Its parameters are not given where it is made.")
             prefix = file.words(call.func.value) if isinstance(call.func, ast.Attribute) else ""
             if prefix.rpartition(".")[2] != "optim":
-                prefix = f"{file.name_of('torch')}.optim"
+                prefix = file.name_of("torch.optim")
             words = made.format(given=file.words(given), rate=_number(edit.rate))
             file.replace(file.start(call), file.end(call), f"{prefix}.{words}")
 
@@ -391,6 +391,10 @@ def _call_other(file: SourceFile, call: ast.Call, old: str, new: str) -> None:
     rest = file.text[file.end(given[0]) : file.end(call) - 1]
     if rest.strip(" \t\r\n,") and (len(given) + len(call.keywords) == 1 or ")" in rest.partition(",")[0]):
         raise Unplaced("Its argument stands in brackets.")
+    if new == "identity" and isinstance(given[0], UNBRACKETED):
+        file.replace(file.start(call), file.start(given[0]), "")
+        file.replace(file.end(given[0]), file.end(call), "")
+        return
     file.replace(file.start(call.func), file.end(call.func), _function(file, holder, new))
     if len(given) + len(call.keywords) > 1 or ARGUMENTS.get(new):
         file.replace(file.end(given[0]), file.end(call) - 1, ARGUMENTS.get(new, ""))
@@ -444,7 +448,7 @@ def _argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
 def _product(words: str, rate: ast.expr, factor: float) -> str:
     if isinstance(rate, ast.Constant) and isinstance(rate.value, int | float):
         return _number(rate.value * factor)
-    bare = isinstance(rate, NUMBERS) or (isinstance(rate, ast.BinOp) and isinstance(rate.op, ast.Mult | ast.Div))
+    bare = isinstance(rate, UNBRACKETED) or (isinstance(rate, ast.BinOp) and isinstance(rate.op, ast.Mult | ast.Div))
     return f"{words if bare else f'({words})'} * {_number(factor)}"
 
 
@@ -504,6 +508,7 @@ def _here(words: str) -> str:
     comment = " ".join(line.removeprefix("#").strip() for line in lines[:count])
     comment = re.sub(r"; (behind|before) the line[^.]*\.", ".", comment)
     comment = re.sub(r"^Behind the line that makes the optimiser; it", "It", comment)
+    comment = re.sub(r" Where forward\(\) calls.*", "", comment)
     told = textwrap.wrap(comment, WIDTH, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
     return "\n".join([*told, *lines[count:]])
 

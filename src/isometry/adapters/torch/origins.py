@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from isometry.adapters.scratch import original
 from isometry.adapters.torch import process
+from isometry.adapters.torch.nonlinearity import nonlinearity_of_module
 from isometry.adapters.torch.sites import Site, Sites
 
 __all__ = ["Origins"]
@@ -142,9 +143,11 @@ class Origins:
 
     def attach(self) -> None:
         """Note from now on what is made."""
-        self._follow(nn.Module, "__init__", self._module_made)
-        self._follow(nn.Module, "__setstate__", self._module_copied)
-        self._follow(Optimizer, "add_param_group", self._optimizer_made)  # __init__ is a treatment's to replace
+        # Functions: the compiler, which may read this code, knows no bound methods there.
+        self._follow(nn.Module, "__init__", lambda module: self._module_made(module))
+        self._follow(nn.Module, "__setstate__", lambda module: self._module_copied(module))
+        # Its __init__ is a treatment's to replace.
+        self._follow(Optimizer, "add_param_group", lambda optimizer: self._optimizer_made(optimizer))
 
     def detach(self) -> None:
         """Torch as it was."""
@@ -159,7 +162,8 @@ class Origins:
         @functools.wraps(before)
         def followed(self: Any, *args: Any, **kwargs: Any) -> Any:
             result = before(self, *args, **kwargs)
-            note(self)
+            if not torch.compiler.is_compiling():
+                note(self)
             return result
 
         setattr(owner, name, followed)
@@ -258,7 +262,7 @@ class Origins:
 
     def _told_use(self, use: _Use, names: Mapping[int, str], places: _Places) -> dict[str, Any]:
         module = use.module() if use.module is not None else None
-        made = self._origin(id(module)) if module is not None else None
+        made = self._origin(id(module)) if module is not None and _is_function(module) else None
         return {
             "layer": use.site.name if use.site is not None else None,
             "function": use.function,
@@ -335,7 +339,7 @@ def _caller() -> tuple[nn.Module | None, _Point | None]:
 def _frames(frame: FrameType | None) -> Iterator[_Frame]:
     """Frames of the user's, one inside the other, as far as one calls the next one itself."""
     for _ in range(FRAMES):
-        if frame is None or frame.f_code.co_filename.startswith((TORCH, OURS, *INSTALLED)):
+        if frame is None or frame.f_code.co_filename.startswith((TORCH, OURS, "<", *INSTALLED)):
             return
         yield _Frame(_Point(frame.f_code, frame.f_lasti), list(_names(frame)))
         frame = frame.f_back
@@ -385,6 +389,15 @@ def _name_of(model: nn.Module | None, frame: _Frame) -> str | None:
             inner = "_orig_mod" if hasattr(value, "_orig_mod") else "module"
             return f"{name}.{inner}" if getattr(value, inner, None) is model else None
     return None
+
+
+def _is_function(module: nn.Module) -> bool:
+    """Whether a module does nothing but φ; other ones of torch's compute one on the way."""
+    if module._modules:
+        return False
+    if any(kind.__module__ == nn.modules.activation.__name__ for kind in type(module).__mro__):
+        return True
+    return not module._parameters and nonlinearity_of_module(type(module).__name__) is not None
 
 
 def _named(sites: Sites) -> Iterator[tuple[str, nn.Module]]:

@@ -1,0 +1,42 @@
+"""How the change to make by hand is told."""
+
+from isometry.report.outcomes.text import prescription_text
+from isometry.report.outcomes.words import patch_lines
+from isometry.treatment.prescription import Effect, Prescription
+
+DIFF = """\
+--- train.py
++++ train.py
+@@ -1,3 +1,3 @@
+ def build():
+-\treturn nn.Tanh()
++\treturn nn.ReLU()\x1b
+
+# What the diff leaves to be done:
+
+- x
++ y
+"""
+
+
+def plan(patch):
+    return Prescription("replace-activation", (), Effect.RESTRUCTURES, None, ("G101",), "Take another.", patch)
+
+
+def test_lines_of_a_diff_are_told_apart_and_nothing_in_them_is_obeyed():
+    told = patch_lines(DIFF.replace("\n", "\r\n"))
+    assert [part for part, _ in told] == ["", "", "place", "", "removed", "added", *[""] * 5]
+    assert told[4][1] == "-   return nn.Tanh()"
+    assert told[5][1] == "+   return nn.ReLU()�"
+
+
+def test_what_is_no_diff_has_no_added_lines():
+    assert {part for part, _ in patch_lines("+ 1\n- 2\n@ 3")} == {""}
+
+
+def test_a_terminal_shows_added_lines_in_green_and_the_same_words_without():
+    plain, coloured = prescription_text(plan(DIFF)), prescription_text(plan(DIFF), colour=True)
+    assert "\x1b[32m+   return nn.ReLU()�\x1b[0m" in coloured
+    assert "\x1b[31m-   return nn.Tanh()\x1b[0m" in coloured
+    assert "    +   return nn.ReLU()�" in plain.splitlines()
+    assert "\x1b" not in plain
