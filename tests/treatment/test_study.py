@@ -762,3 +762,34 @@ def test_between_two_numbers_that_both_help_a_little_another_one_is_tried(made: 
     assert outcome.verdict == "helped"
     assert outcome.prescription is not None
     assert outcome.prescription.edits == middle
+
+
+def test_what_takes_one_trouble_away_is_tried_together_with_what_helps_against_the_other(made: Made) -> None:
+    both = (*CLIP, *WARM)
+    trial = made({UNTREATED: STUCK, CLIP: STUCK, both: GOOD, GENTLE: STUCK})
+    first, second = plan(CLIP), replace(plan(WARM), answers=("R101",))
+
+    def diagnosed(run: Run) -> Diagnosis:
+        assert run.folder is not None
+        codes = ("R101",) if run.folder.name.startswith("clip-") else ("G101", "R101")
+        codes = () if "warmup" in run.folder.name else codes
+        return Diagnosis(tuple(Finding(Severity.HARMS, "drawn", code=code) for code in codes), (), (), run)
+
+    def prescribed(diagnosis: Diagnosis) -> list[Prescription]:
+        return [first, plan(GENTLE)] if len(diagnosis.findings) > 1 else [second]
+
+    outcome = treat(
+        trial.trainer,
+        seeds=range(3),
+        folder=trial.folder,
+        diagnose=diagnosed,
+        prescribe=prescribed,
+        engine=Serial(),
+    )
+    assert outcome.verdict == "helped"
+    assert outcome.prescription is not None
+    assert outcome.prescription.edits == both
+    assert outcome.prescription.remedy == "Clip + WarmUp"
+    assert outcome.prescription.answers == ("G101", "R101")
+    assert outcome.after is not None
+    assert outcome.after.healthy

@@ -8,7 +8,8 @@ from math import ceil
 from isometry.diagnosis import limits
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
-from isometry.network.edits import ChangeOptimizer, Clip, Edit, ScaleRate
+from isometry.network.edits import ChangeOptimizer, Edit, ScaleRate
+from isometry.treatment.combination import are_compatible
 from isometry.treatment.prescription import Effect, Prescription
 from isometry.treatment.remedy import Proposal, Remedy, remedies
 from isometry.treatment.source import by_hand
@@ -149,17 +150,7 @@ def _with_pairs(offers: Sequence[_Offer], findings: Sequence[Finding], diagnosis
 
 def _partner(first: _Offer, offers: Sequence[_Offer], codes: Set[str]) -> _Offer | None:
     """The best offer that answers one of these findings and can be carried out together with the first one."""
-    return next((one for one in offers if codes & set(one.answers) and _are_compatible(first, one)), None)
-
-
-def _are_compatible(first: _Offer, second: _Offer) -> bool:
-    """Whether both can be carried out: no two changes of one kind, and the rate set in one way alone.
-
-    The norm to clip at was found for the rate as it is.
-    """
-    kinds = [{type(edit) for edit in offer.edits} for offer in (first, second)]
-    both = kinds[0] | kinds[1]
-    return not kinds[0] & kinds[1] and not (ScaleRate in both and both & {ChangeOptimizer, Clip})
+    return next((one for one in offers if codes & set(one.answers) and are_compatible(first.edits, one.edits)), None)
 
 
 def _together(first: _Offer, second: _Offer) -> _Offer:

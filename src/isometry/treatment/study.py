@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from isometry.diagnosis.finding import Diagnosis
+from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.errors import IsometryError, NotRecorded
 from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
 from isometry.treatment.between import between
+from isometry.treatment.combination import combined
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
 from isometry.treatment.engines import Died, Engine
@@ -130,12 +131,12 @@ class _Study:
             arm = self.tried(plan, untreated, place=place, rival=_best(tried) if cured else None)
             tried.append(arm)
             self.say(f"{plan.remedy}: {_words(arm)}.")
-            if _helped(arm):
-                after = found[len(tried) - 1] = self.diagnosis(arm)
-                cured = cured or (after is not None and after.healthy)
+            after = found[len(tried) - 1] = self.diagnosis(arm) if _compared(arm) else None
+            cured = cured or (_helped(arm) and after is not None and after.healthy)
             finer = _finer(tried, prescribed, before)
-            if finer is not None:
-                plans.insert(0, finer)
+            further = _further(plan, before, after, prescribe) if not cured and plan in prescribed else None
+            known = {plan.edits for plan in (*plans, *(arm.prescription for arm in tried)) if plan is not None}
+            plans = [new for new in (further, finer) if new is not None and new.edits not in known] + plans
         return self.concluded(untreated, before, tried, found, left=len(plans))
 
     def untreated(self) -> tuple[Course, ...]:
@@ -320,6 +321,23 @@ def _finer(tried: Sequence[Arm], prescribed: Sequence[Prescription], before: Dia
     known = {arm.prescription.edits for arm in tried if arm.prescription is not None}
     finer = (between(plan, last, before) for plan in reversed(plans) if plan is not None)
     return next((plan for plan in finer if plan is not None and plan.edits not in known), None)
+
+
+def _further(
+    plan: Prescription,
+    before: Diagnosis,
+    after: Diagnosis | None,
+    prescribe: Callable[[Diagnosis], Sequence[Prescription]],
+) -> Prescription | None:
+    """The treatment together with the best against what is still wrong, where it took one trouble away of several."""
+    if after is None or after.healthy:
+        return None
+    wrong = {finding.code for finding in before.findings}
+    left = {finding.code for finding in after.findings if finding.severity >= Severity.SLOWS}
+    if wrong.intersection(plan.answers) <= left or not left <= wrong:
+        return None
+    both = (combined(plan, second, before.run) for second in prescribe(after))
+    return next((together for together in both if together is not None), None)
 
 
 def _behind_a_rival(course: Course, rival: Arm | None) -> str:

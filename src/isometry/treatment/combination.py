@@ -1,0 +1,43 @@
+"""Two changes at once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from isometry.history.run import Run
+from isometry.network.edits import ChangeOptimizer, Clip, Edit, NetworkEdit, ScaleRate
+from isometry.treatment.prescription import Effect, Prescription
+from isometry.treatment.source import by_hand
+
+__all__ = ["are_compatible", "combined"]
+
+
+def are_compatible(first: Sequence[Edit], second: Sequence[Edit]) -> bool:
+    """Whether both can be carried out: no two changes of one kind, and the rate set in one way alone.
+
+    The norm to clip at was found for the rate as it is.
+    """
+    kinds, others = {type(edit) for edit in first}, {type(edit) for edit in second}
+    both = kinds | others
+    return not kinds & others and not (ScaleRate in both and both & {ChangeOptimizer, Clip})
+
+
+def combined(first: Prescription, second: Prescription, run: Run) -> Prescription | None:
+    """What the second one is expected to do to a training that the first one treats; None if both cannot be had.
+
+    Args:
+        first: what has been tried, and was not enough.
+        second: made for what was still wrong then.
+        run: of the untreated training, for which the change by hand is written.
+    """
+    if not are_compatible(first.edits, second.edits):
+        return None
+    edits = tuple(sorted((*first.edits, *second.edits), key=lambda edit: not isinstance(edit, NetworkEdit)))
+    return replace(
+        second,
+        remedy=f"{first.remedy} + {second.remedy}",
+        edits=edits,
+        effect=max(first.effect, second.effect, key=tuple(Effect).index),
+        answers=tuple(dict.fromkeys(first.answers + second.answers)),
+        words=f"{first.words} {second.words}",
+        patch=by_hand(edits, run),
+    )
