@@ -467,6 +467,30 @@ def test_what_has_no_place_stands_below_the_diff(made):
     assert "mean = inputs.mean" in rest
 
 
+def test_no_code_is_inserted_where_names_mean_something_else(made):
+    listed = "(opt,) = [torch.optim.SGD(n.parameters(), lr=0.5) for n in (net,)]"
+    script = LOOP.replace("opt = torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9)", listed)
+    run = made.write({"train.py": script}).watched()
+    told = by_hand((ScaleWeights(("2",), 2.0), WarmUp(3), ScaleRate(0.5)), run)
+    diff, _, rest = told.partition(REST)
+    assert "lr=0.25" in diff
+    for code in ("parameter *= 2", "LinearLR"):
+        assert code in rest
+        assert code not in diff
+    made.apply(told).run()
+
+
+def test_code_goes_where_the_function_inside_an_expression_is_called(made):
+    chosen = "make = lambda n: torch.optim.SGD(n.parameters(), lr=0.5)\n    opt = make(net)"
+    script = LOOP.replace("opt = torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9)", chosen)
+    run = made.write({"train.py": script}).watched()
+    edits = (ScaleWeights(("2",), 2.0), ScaleRate(0.5))
+    treated = made.treated(edits)
+    told = by_hand(edits, run)
+    assert told.index("+        for name in") < told.index("     opt = make(net)")
+    assert made.apply(told).run()["losses"] == pytest.approx(treated["losses"], rel=2e-4)
+
+
 def test_weights_are_drawn_before_the_optimiser_is_made(made):
     run = made.write(STYLES["images"]).watched()
     edits = (Reinitialise(("body.0", "body.2"), 2.0),)

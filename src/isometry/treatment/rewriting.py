@@ -15,6 +15,8 @@ from isometry.treatment.places import Place
 __all__ = ["SourceFile", "Unplaced", "renamed"]
 
 MARK = "\ufeff"
+SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+"""Expressions with variables of their own."""
 CONTEXT = 3
 """Lines round a change in a diff."""
 
@@ -71,8 +73,12 @@ class SourceFile:
         return call
 
     def statement_of(self, node: ast.AST) -> ast.stmt:
-        """The innermost statement round an expression."""
+        """The statement round an expression, which has the same variables."""
         while not isinstance(node, ast.stmt):
+            if isinstance(node, SCOPES):
+                raise Unplaced(
+                    f"{self.name}, line {node.lineno}: it stands in a function or a loop inside an expression."
+                )
             node = self._parents[node]
         return node
 
@@ -212,6 +218,13 @@ class SourceFile:
             parts += [self.text[at:start], words]
             at = end
         return "".join([*parts, self.text[at:]])
+
+    def require_sound(self) -> None:
+        """Refuse a text that is no Python any more."""
+        try:
+            ast.parse(self.changed().removeprefix(MARK))
+        except SyntaxError as fault:
+            raise Unplaced(f"{self.name}: the changes do not fit ({fault}).") from None
 
     def diff(self) -> str:
         """The changes as a unified diff; empty where there is none."""

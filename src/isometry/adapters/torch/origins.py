@@ -353,8 +353,9 @@ def _names(frame: FrameType) -> Iterator[tuple[str, weakref.ref[nn.Module]]]:
         local.clear()  # a copy until Python 3.12, which would keep alive what the user deletes
     attributes = getattr(variables.get("self"), "__dict__", {})
     parts = {**attributes, **(attributes.get("_modules") or {})}
-    held = {**frame.f_globals, **{f"self.{name}": part for name, part in parts.items()}, **variables}
-    for name, value in held.items():
+    own = {f"self.{name}": part for name, part in parts.items()}
+    outer = {name: value for name, value in frame.f_globals.items() if name not in variables}
+    for name, value in (*variables.items(), *own.items(), *outer.items()):
         if issubclass(type(value), nn.Module):
             yield name, weakref.ref(value)
 
