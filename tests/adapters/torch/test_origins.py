@@ -166,3 +166,37 @@ def test_what_is_noted_keeps_nothing_alive_and_stays_out_of_copies():
         assert not origins._alive
     finally:
         origins.detach()
+
+
+def test_others_may_wrap_the_same_functions_and_nothing_is_noted_once_it_is_closed(monkeypatch):
+    origins, before = Origins(), nn.Module.__init__
+    origins.attach()
+    ours = nn.Module.__init__
+
+    def theirs(module, *args, **kwargs):
+        ours(module, *args, **kwargs)
+
+    monkeypatch.setattr(nn.Module, "__init__", theirs)
+    origins.detach()
+    assert nn.Module.__init__ is theirs
+    model = nn.Linear(2, 2)
+    assert isinstance(model, nn.Module)
+    assert not origins._alive
+    monkeypatch.setattr(nn.Module, "__init__", before)
+
+
+def test_modules_that_cannot_be_hashed_or_compared_are_made_as_ever():
+    class Odd(nn.Module):
+        __hash__ = None
+
+        def __eq__(self, other):
+            raise RuntimeError
+
+    origins = Origins()
+    origins.attach()
+    try:
+        odd = [Odd(), Odd()]
+    finally:
+        origins.detach()
+    assert origins.trouble is None
+    assert len(origins._alive) == len(odd) == 2

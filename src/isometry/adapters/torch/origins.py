@@ -140,9 +140,11 @@ class Origins:
         self._told: tuple[int, ...] = ()
         self._tellings = 0
         self._looks = True
+        self._is_open = False
 
     def attach(self) -> None:
         """Note from now on what is made."""
+        self._is_open = True
         # Functions: the compiler, which may read this code, knows no bound methods there.
         self._follow(nn.Module, "__init__", lambda module: self._module_made(module))
         self._follow(nn.Module, "__setstate__", lambda module: self._module_copied(module))
@@ -150,7 +152,8 @@ class Origins:
         self._follow(Optimizer, "add_param_group", lambda optimizer: self._optimizer_made(optimizer))
 
     def detach(self) -> None:
-        """Torch as it was."""
+        """Torch as it was; where somebody has put functions of their own round ours, ours do nothing any more."""
+        self._is_open = False
         while self._originals:
             owner, name, before, ours = self._originals.pop()
             if vars(owner).get(name) is ours:
@@ -172,6 +175,8 @@ class Origins:
     # ------------------------------------------------------------------- notes
 
     def _module_made(self, module: nn.Module) -> None:
+        if not self._is_open:
+            return
         try:
             frame = _maker(module)
             if frame is not None:
@@ -181,12 +186,16 @@ class Origins:
             self._failed(fault)
 
     def _module_copied(self, module: nn.Module) -> None:
+        if not self._is_open:
+            return
         try:
             self._copies[id(module)] = module
         except Exception as fault:  # noqa: BLE001  promise: watching never stops training
             self._failed(fault)
 
     def _optimizer_made(self, optimizer: Optimizer) -> None:
+        if not self._is_open:
+            return
         try:
             known = self._makings.get(id(optimizer))
             maker = _maker(optimizer)
