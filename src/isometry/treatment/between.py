@@ -4,16 +4,18 @@ The best rate or gain is a point on a line, and one question halves what is unkn
 is that of rates and gains. Each question costs trainings, so there are few of them, and no search needs a library.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import log, sqrt
 from typing import Any, cast
 
 from isometry.diagnosis.finding import Diagnosis
 from isometry.network.edits import ChangeOptimizer, Clip, Edit, Reinitialise, ScaleRate, ScaleWeights
+from isometry.treatment.outcome import Arm
 from isometry.treatment.prescription import Prescription
 from isometry.treatment.source import by_hand
 
-__all__ = ["between"]
+__all__ = ["between", "finer_than"]
 
 NUMBERS: dict[type, str] = {
     ScaleRate: "factor",
@@ -63,6 +65,21 @@ def between(one: Prescription, other: Prescription, diagnosis: Diagnosis) -> Pre
         words=f"The same with a {name} of {middle:g}: {low:.3g} and {high:.3g} were both better than no change.",
         patch=by_hand(edits, diagnosis.run),
     )
+
+
+def finer_than(tried: Sequence[Arm], prescribed: Sequence[Prescription], before: Diagnosis) -> Prescription | None:
+    """A number between that of the last arm and that of an earlier one, where both did better than no treatment.
+
+    What lies between two that were prescribed is asked, and not what lies between that and them.
+    """
+    better = [arm for arm in tried if arm.prescription in prescribed and arm.contrast is not None]
+    plans = [arm.prescription for arm in better if arm.contrast is not None and arm.contrast.mean > 0]
+    last = tried[-1].prescription
+    if last is None or last not in plans:
+        return None
+    known = {arm.prescription.edits for arm in tried if arm.prescription is not None}
+    finer = (between(plan, last, before) for plan in reversed(plans) if plan is not None)
+    return next((plan for plan in finer if plan is not None and plan.edits not in known), None)
 
 
 def _set(edit: Edit, name: str, value: float) -> Edit:

@@ -1,14 +1,15 @@
 """Two changes at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.history.run import Run
 from isometry.network.edits import ChangeOptimizer, Clip, Edit, NetworkEdit, ScaleRate
 from isometry.treatment.prescription import Effect, Prescription
 from isometry.treatment.source import by_hand
 
-__all__ = ["are_compatible", "combined"]
+__all__ = ["are_compatible", "combined", "further_than"]
 
 
 def are_compatible(first: Sequence[Edit], second: Sequence[Edit]) -> bool:
@@ -41,3 +42,20 @@ def combined(first: Prescription, second: Prescription, run: Run) -> Prescriptio
         words=f"{first.words} {second.words}",
         patch=by_hand(edits, run),
     )
+
+
+def further_than(
+    plan: Prescription,
+    before: Diagnosis,
+    after: Diagnosis | None,
+    prescribe: Callable[[Diagnosis], Sequence[Prescription]],
+) -> Prescription | None:
+    """The treatment together with the best against what is still wrong, where it took one trouble away of several."""
+    if after is None or after.healthy:
+        return None
+    wrong = {finding.code for finding in before.findings}
+    left = {finding.code for finding in after.findings if finding.severity >= Severity.SLOWS}
+    if wrong.intersection(plan.answers) <= left or not left <= wrong:
+        return None
+    both = (combined(plan, second, before.run) for second in prescribe(after))
+    return next((together for together in both if together is not None), None)

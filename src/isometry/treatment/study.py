@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from isometry.diagnosis.finding import Diagnosis, Severity
+from isometry.diagnosis.finding import Diagnosis
 from isometry.errors import IsometryError, NotRecorded
 from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
-from isometry.treatment.between import between
-from isometry.treatment.combination import combined
+from isometry.treatment.arms import behind_a_rival, best_of, compared, helped, saying_nothing, told, worse
+from isometry.treatment.between import finer_than
+from isometry.treatment.combination import further_than
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
 from isometry.treatment.engines import Died, Engine
@@ -128,13 +129,13 @@ class _Study:
             looks += cured
             plan = plans.pop(0)
             place = 1 + sum(not earlier.stopped for earlier in tried)
-            arm = self.tried(plan, untreated, place=place, rival=_best(tried) if cured else None)
+            arm = self.tried(plan, untreated, place=place, rival=best_of(tried) if cured else None)
             tried.append(arm)
-            self.say(f"{plan.remedy}: {_words(arm)}.")
-            after = found[len(tried) - 1] = self.diagnosis(arm) if _compared(arm) else None
-            cured = cured or (_helped(arm) and after is not None and after.healthy)
-            finer = _finer(tried, prescribed, before)
-            further = _further(plan, before, after, prescribe) if not cured and plan in prescribed else None
+            self.say(f"{plan.remedy}: {told(arm)}.")
+            after = found[len(tried) - 1] = self.diagnosis(arm) if compared(arm) else None
+            cured = cured or (helped(arm) and after is not None and after.healthy)
+            finer = finer_than(tried, prescribed, before)
+            further = further_than(plan, before, after, prescribe) if not cured and plan in prescribed else None
             known = {plan.edits for plan in (*plans, *(arm.prescription for arm in tried)) if plan is not None}
             plans = [new for new in (further, finer) if new is not None and new.edits not in known] + plans
         return self.concluded(untreated, before, tried, found, left=len(plans))
@@ -152,15 +153,15 @@ class _Study:
     def tried(self, plan: Prescription, untreated: Arm, *, place: int, rival: Arm | None = None) -> Arm:
         """One treated arm; ``place``: how many will have been compared in full once it is; ``rival``: one to beat."""
         courses = self.trained(plan, self.seeds[:1])
-        says_nothing = bool(_saying_nothing(courses, untreated.courses))
+        says_nothing = bool(saying_nothing(courses, untreated.courses))
         if courses[0].fault and not says_nothing:
             return Arm(plan, courses, stopped=f"could not be trained: {courses[0].fault}")
         reason = ""
         if not says_nothing:
-            reason = far_behind(courses[0], untreated.courses) or _behind_a_rival(courses[0], rival)
+            reason = far_behind(courses[0], untreated.courses) or behind_a_rival(courses[0], rival)
         if not reason:
             courses += self.trained(plan, self.seeds[1:])
-        left_out = _saying_nothing(courses, untreated.courses)
+        left_out = saying_nothing(courses, untreated.courses)
         telling = [course for course in courses if course.seed not in left_out]
         if not telling:
             return Arm(plan, courses, f"could not be trained: {courses[0].fault}", left_out=left_out)
@@ -242,7 +243,7 @@ class _Study:
             return Outcome(
                 "nothing to fix", words, trials, None, None, before, None, self.untouched, notes=tuple(notes)
             )
-        best = _best(tried)
+        best = best_of(tried)
         if best is None or best.prescription is None:
             words = "No treatment could be trained." if tried else "Nothing is known that could be tried."
             return Outcome("no difference", words, trials, None, None, before, None, self.untouched, notes=tuple(notes))
@@ -253,8 +254,8 @@ class _Study:
             notes.append(f"Left out of the comparison: {_seeds(best.left_out)} ({faults}).")
         after = found[place] if found and place in found else self.diagnosis(best)
         plan = best.prescription
-        said = f"{plan.remedy}: {_words(best)}."
-        if _helped(best):
+        said = f"{plan.remedy}: {told(best)}."
+        if helped(best):
             if after is not None and not after.healthy:
                 notes.append("The treated run is not healthy yet.")
             return Outcome(
@@ -269,7 +270,7 @@ class _Study:
                 patch=plan.patch,
                 notes=tuple(notes),
             )
-        harmed = all(_worse(arm) for arm in tried if _compared(arm))
+        harmed = all(worse(arm) for arm in tried if compared(arm))
         opening = "All that was tried did worse" if harmed else "Nothing that was tried helped"
         return Outcome(
             verdict="harmed" if harmed else "no difference",
@@ -284,18 +285,6 @@ class _Study:
         )
 
 
-def _saying_nothing(courses: Sequence[Course], untreated: Sequence[Course]) -> tuple[int, ...]:
-    """Seeds that cannot tell whether a treatment helps: a process died, or one fault ends them with it and without."""
-    without = {course.seed: course for course in untreated}
-    return tuple(
-        course.seed
-        for course in courses
-        if course.died
-        or without[course.seed].died
-        or (course.fault and course.fault == without[course.seed].fault and not course.cut)
-    )
-
-
 def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
@@ -306,81 +295,6 @@ def _unjudged(diagnosis: Diagnosis) -> str:
     if not asked or "loss_not_decreasing" in diagnosis.checked:
         return ""
     return f"whether the loss falls ({asked[0].reason})"
-
-
-def _finer(tried: Sequence[Arm], prescribed: Sequence[Prescription], before: Diagnosis) -> Prescription | None:
-    """A number between that of the last arm and that of an earlier one, where both did better than no treatment.
-
-    What lies between two that were prescribed is asked, and not what lies between that and them.
-    """
-    better = [arm for arm in tried if arm.prescription in prescribed and arm.contrast is not None]
-    plans = [arm.prescription for arm in better if arm.contrast is not None and arm.contrast.mean > 0]
-    last = tried[-1].prescription
-    if last is None or last not in plans:
-        return None
-    known = {arm.prescription.edits for arm in tried if arm.prescription is not None}
-    finer = (between(plan, last, before) for plan in reversed(plans) if plan is not None)
-    return next((plan for plan in finer if plan is not None and plan.edits not in known), None)
-
-
-def _further(
-    plan: Prescription,
-    before: Diagnosis,
-    after: Diagnosis | None,
-    prescribe: Callable[[Diagnosis], Sequence[Prescription]],
-) -> Prescription | None:
-    """The treatment together with the best against what is still wrong, where it took one trouble away of several."""
-    if after is None or after.healthy:
-        return None
-    wrong = {finding.code for finding in before.findings}
-    left = {finding.code for finding in after.findings if finding.severity >= Severity.SLOWS}
-    if wrong.intersection(plan.answers) <= left or not left <= wrong:
-        return None
-    both = (combined(plan, second, before.run) for second in prescribe(after))
-    return next((together for together in both if together is not None), None)
-
-
-def _behind_a_rival(course: Course, rival: Arm | None) -> str:
-    """Why an arm is not worth training in full beside one that cures; empty where it may be."""
-    if rival is None or rival.prescription is None or course.score > rival.courses[0].score:
-        return ""
-    ahead = f"{number(rival.courses[0].score)} with {rival.prescription.remedy}"
-    return f"its score is {number(course.score)}, and {ahead}"
-
-
-def _helped(arm: Arm) -> bool:
-    return not arm.stopped and arm.contrast is not None and arm.contrast.verdict == "helped"
-
-
-def _compared(arm: Arm) -> bool:
-    """Whether it tells anything at all; what could not be trained does not."""
-    return arm.contrast is not None
-
-
-def _worse(arm: Arm) -> bool:
-    """Beyond its interval; or beyond that of the untreated scores, for which it was stopped."""
-    behind = bool(arm.stopped) and isfinite(arm.courses[0].score)
-    return behind or (arm.contrast is not None and arm.contrast.verdict == "harmed")
-
-
-def _best(tried: Sequence[Arm]) -> Arm | None:
-    """The one that helped and has the best mean score; if none helped, of those trained in full, or else of all."""
-    candidates = (
-        [arm for arm in tried if _helped(arm)]
-        or [arm for arm in tried if _compared(arm) and not arm.stopped]
-        or [arm for arm in tried if _compared(arm)]
-    )
-    return max(candidates, key=_rank, default=None)
-
-
-def _rank(arm: Arm) -> tuple[bool, int, float]:
-    """Better is greater: it does no harm, fewer breakdowns, mean of the scores that are numbers."""
-    scores = [course.score for course in arm.courses if isfinite(course.score)]
-    return not _worse(arm), len(scores), float(np.mean(scores)) if scores else nan
-
-
-def _words(arm: Arm) -> str:
-    return arm.stopped or (arm.contrast.words if arm.contrast is not None else "not compared")
 
 
 def _notes(untreated: Arm, seeds: tuple[int, ...], left: int) -> list[str]:
@@ -396,7 +310,11 @@ def _notes(untreated: Arm, seeds: tuple[int, ...], left: int) -> list[str]:
     first = untreated.courses[0]
     if first.cut:
         notes.append(f"The training did not end in its time, so all trainings were ended after {first.steps:,} steps.")
-    if len(seeds) > 1 and all(np.array_equal(course.losses, first.losses) for course in untreated.courses):
+    if (
+        len(seeds) > 1
+        and len(first.losses)
+        and all(np.array_equal(course.losses, first.losses) for course in untreated.courses)
+    ):
         notes.append(
             "All seeds gave the same numbers, so nothing is known of the scatter: each training fixes its own."
         )
