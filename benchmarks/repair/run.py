@@ -150,7 +150,7 @@ def main() -> int:
     page = _page(rows, options.seeds)
     print(page)
     if options.write:
-        options.write.write_text(page, encoding="utf-8")
+        options.write.write_text(page + _sections(options.write), encoding="utf-8")
     return 0
 
 
@@ -197,6 +197,12 @@ def _page(rows: Sequence[Row], seeds: int) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _sections(page: Path) -> str:
+    """What stands below the first table of a page: figures of other benchmarks."""
+    before = page.read_text(encoding="utf-8") if page.is_file() else ""
+    return "".join(before.partition("\n## ")[1:])
 
 
 def _of(flags: Sequence[bool]) -> str:
