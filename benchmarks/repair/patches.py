@@ -1,6 +1,6 @@
 """Does a script that was patched by hand reach what the treated one reached?
 
-python benchmarks/repair/patches.py [--only WORD] [--seeds 3] [--most 2] [--write docs/repair.md]
+python benchmarks/repair/patches.py [--only WORD] [--seeds 3] [--most 3] [--write docs/repair.md]
 
 Each script is fixed while it runs; then the diff that the outcome tells is applied to a copy of its files with
 ``patch -p0``, and the copy is trained from the same seeds without any change of ours.
@@ -18,7 +18,7 @@ from isometry.adapters.script_trainer import ScriptTrainer, placed
 from isometry.network.script import Script
 from isometry.network.trial import Course
 from isometry.treatment.contrast import contrast
-from isometry.treatment.outcome import Outcome
+from isometry.treatment.outcome import Arm
 from isometry.treatment.source import REST
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name has this word")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--most", type=int, default=2)
+    parser.add_argument("--most", type=int, default=3)
     parser.add_argument("--write", type=Path, help="page to put the table into")
     options = parser.parse_args()
     rows = []
@@ -65,19 +65,21 @@ def row(name: str, seeds: int, most: int, place: Path) -> str:
     script = Script(file, arguments, metric=isometry.Metric("accuracy"), folder=folder)
     outcome = isometry.fix(script, seeds=seeds, most=most, folder=place / "study")
     untreated = scores(outcome.trials[0].courses)
-    if outcome.verdict != "helped" or not outcome.patch.startswith("--- "):
+    arms = [arm for arm in outcome.trials[1:] if helped_by_a_diff(arm)]
+    best = next((arm for arm in arms if arm.prescription == outcome.prescription), arms[0] if arms else None)
+    if best is None or best.prescription is None:
         return f"| {name} | {outcome.verdict} | {untreated} | | | | | {'all' if outcome.patch else ''} | |"
-    best = next(arm for arm in outcome.trials if arm.prescription == outcome.prescription)
-    copy = patched(folder, outcome.patch, place)
+    patch = best.prescription.patch
+    copy = patched(folder, patch, place)
     trainer = ScriptTrainer(placed(Script(file, arguments, metric=script.metric, folder=copy)), place / "by-hand")
     courses = [trainer.train((), seed=course.seed, run=None) for course in best.courses]
     alone(copy, file, arguments)
-    diff, _, rest = outcome.patch.partition(REST)
+    diff, _, rest = patch.partition(REST)
     lines = sum(line.startswith(("+", "-")) and not line.startswith(("+++", "---")) for line in diff.splitlines())
     differences = ", ".join(f"{mine.score - its.score:+.3f}" for mine, its in zip(courses, best.courses, strict=True))
     return (
-        f"| {name} | {outcome.prescription.remedy} | {untreated} | {scores(best.courses)} | {scores(courses)} "
-        f"| {differences} | {lines} | {'some' if rest else ''} | {'yes' if is_alike(courses, outcome) else 'no'} |"
+        f"| {name} | {best.prescription.remedy} | {untreated} | {scores(best.courses)} | {scores(courses)} "
+        f"| {differences} | {lines} | {'some' if rest else ''} | {'yes' if is_alike(courses, best) else 'no'} |"
     )
 
 
@@ -94,8 +96,13 @@ def alone(folder: Path, file: str, arguments: tuple[str, ...]) -> None:
     subprocess.run([sys.executable, file, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def is_alike(courses: list[Course], outcome: Outcome) -> bool:
-    best = next(arm for arm in outcome.trials if arm.prescription == outcome.prescription)
+def helped_by_a_diff(arm: Arm) -> bool:
+    """The best arm's change may have no place in the files; then another one that helped is looked at."""
+    helped = arm.contrast is not None and arm.contrast.verdict == "helped" and not arm.stopped
+    return helped and arm.prescription is not None and arm.prescription.patch.startswith("--- ")
+
+
+def is_alike(courses: list[Course], best: Arm) -> bool:
     mean = sum(course.score for course in courses) / len(courses)
     reached = [course.score for course in best.courses]
     return min(reached) <= mean <= max(reached) or contrast(courses, best.courses).verdict == "no difference"

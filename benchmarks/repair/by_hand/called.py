@@ -24,7 +24,7 @@ def main():
     torch.manual_seed(0)
     x, y, x_test, y_test = digits()
     net = Net(8, 48)
-    opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    opt = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
     for _ in range(10):
         for batch in torch.randperm(len(x)).split(32):
             loss = F.cross_entropy(net(x[batch]), y[batch])
