@@ -195,7 +195,7 @@ def prices(optimizer: Optimizer, *, mean: float, deviation: float, off: float = 
         optimizer: how it is trained.
         mean: of the targets.
         deviation: of the targets.
-        off: how many deviations every 250th target of the training is off, and two of each epoch's 16 batches with it.
+        off: how many deviations three of the 512 targets for training are off.
     """
     inputs = torch.randn(768, 3, generator=torch.Generator().manual_seed(0))
     bare = torch.sin(inputs[:, :1]) + 0.5 * inputs[:, 1:2] * inputs[:, 2:]
