@@ -46,10 +46,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             rows.append(row(name, options.seeds, options.most, Path(place)))
         print(rows[-1], flush=True)
-    alike = sum(row.endswith("yes |") for row in rows)
+    alike, other = (sum(row.endswith(f"{word} |") for row in rows) for word in ("yes", "no"))
     head = (
-        f"{alike} of {len(rows)} patched scripts scored like the treated ones ({options.seeds} seeds): the interval of "
-        "the differences holds 0, or the mean lies between the lowest and the highest treated score."
+        f"{alike} of {alike + other} patched scripts scored like the treated ones ({options.seeds} seeds): the interval "
+        "of the differences holds 0, or the mean lies between the lowest and the highest treated score. Scripts for "
+        f"which what helped has no place in the source: {len(rows) - alike - other}."
     )
     print(head)
     if options.write:
