@@ -49,8 +49,8 @@ def main() -> None:
     alike, other = (sum(row.endswith(f"{word} |") for row in rows) for word in ("yes", "no"))
     head = (
         f"{alike} of {alike + other} patched scripts scored like the treated ones ({options.seeds} seeds): the "
-        "interval of the differences holds 0, or the mean lies between the lowest and the highest treated score. Scripts for "
-        f"which what helped has no place in the source: {len(rows) - alike - other}."
+        "interval of the differences holds 0, or the mean lies between the lowest and the highest treated score. "
+        f"Scripts for which what helped has no place in the source: {len(rows) - alike - other}."
     )
     print(head)
     if options.write:
