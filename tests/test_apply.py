@@ -182,3 +182,59 @@ def test_what_was_frozen_is_trained_by_an_optimiser_that_did_not_hold_it():
     applied.undo()
     assert not model[0].weight.requires_grad
     assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters())) - 2
+
+
+def test_plans_are_undone_from_the_last_to_the_first():
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = state_of(model, optimizer)
+    first = isometry.apply([NORM], model, optimizer)
+    second = isometry.apply([AddSkip(("6",)), ScaleRate(0.1)], model, optimizer)
+    with pytest.raises(isometry.CannotEdit, match="Undo that one first"):
+        first.undo()
+    second.undo()
+    first.undo()
+    assert alike(state_of(model, optimizer), before)
+
+
+def test_undo_keeps_groups_that_came_later_and_what_a_schedule_did_to_the_rate():
+    model, other = tower(), nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
+    applied = isometry.apply([ScaleRate(0.1), NORM], model, optimizer)
+    optimizer.add_param_group({"params": other.parameters(), "lr": 1.0})
+    optimizer.param_groups[0]["lr"] /= 2
+    applied.undo()
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 1.0])
+    assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters()))
+
+
+def test_undo_refuses_under_a_schedule_that_was_made_since():
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
+    applied = isometry.apply([ScaleRate(0.1)], model, optimizer)
+    torch.optim.lr_scheduler.StepLR(optimizer, 10)
+    with pytest.raises(isometry.CannotEdit, match="was made for the optimizer since"):
+        applied.undo()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (lambda model: "adam", "a str was given"),
+        (lambda model: torch.optim.SGD(tower().parameters(), lr=1.0), "trains no parameter of this Sequential"),
+    ],
+)
+def test_an_optimiser_of_something_else_is_refused(optimizer, words):
+    model = tower()
+    with pytest.raises(isometry.CannotEdit, match=words):
+        isometry.apply([ScaleRate(0.1)], model, optimizer(model))
+
+
+def test_a_rate_is_not_changed_under_a_schedule():
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    with pytest.raises(isometry.CannotEdit, match="before the schedule is made"):
+        isometry.apply([ScaleRate(0.1)], model, optimizer)
+    with pytest.raises(isometry.IsometryError, match="plan: a NoneType was given"):
+        isometry.apply(None, model, optimizer)

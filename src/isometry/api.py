@@ -185,7 +185,11 @@ def apply(
         CannotEdit: the plan cannot be carried out here. Model and optimiser are then as they were.
         UnsupportedModel: no adapter knows the model's class, or its forward pass fails on the batch.
     """
-    edits = plan if isinstance(plan, Sequence) else plan.edits
+    edits = plan if isinstance(plan, list | tuple) else getattr(plan, "edits", None)
+    if edits is None:
+        raise IsometryError(
+            f"plan: a {type(plan).__name__} was given; one of those that isometry.prescribe gives is needed, or edits."
+        )
     return adapter_of(model).apply(edits, model, optimizer, batch=batch, dry_run=dry_run, seed=seed)
 
 

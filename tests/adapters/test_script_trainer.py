@@ -7,7 +7,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from isometry.adapters.script_trainer import ScriptTrainer, placed
+from isometry.adapters.script_trainer import ScriptTrainer, _printed, placed
 from isometry.errors import IsometryError
 from isometry.history.store import open_run
 from isometry.network.edits import Clip, ReplaceActivation, ScaleRate, Standardise
@@ -117,6 +117,29 @@ def test_a_script_that_cannot_be_trained_says_why(trainer, text, words):
         rehearsed = replace(made, rehearsed=True).train((), seed=0, run=None)
         assert rehearsed.fault or rehearsed.run is None
         assert isnan(rehearsed.score)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("acc: 0.93, loss: 1", 0.93),
+        ("acc 0.1\racc 0.2\r", 0.2),
+        ("{'acc': np.float64(0.9)}", 0.9),
+        ('{"acc": 0.91}', 0.91),
+        ("acc (test) is 93.1%", 93.1),
+        ("acc: tensor([0.5000], device='cpu')", 0.5),
+        ("\x1b[32macc\x1b[0m: \x1b[1m7e-1\x1b[0m", 0.7),
+        ("acc: 485,165,195.41", 485165195.41),
+        ("val_acc: 0.5", None),
+        ("acc: 0.95s", None),
+        ("acc: 12.5k", None),
+        ("acc: 10,20", None),
+        ("acc: 1.2.3", None),
+    ],
+)
+def test_a_printed_number_is_read_whole_or_not_at_all(tmp_path, text, value):
+    (tmp_path / "output.txt").write_text(text, encoding="utf-8")
+    assert _printed("acc", tmp_path / "output.txt") == value
 
 
 def test_a_metric_that_is_nowhere_is_an_error(trainer):

@@ -260,3 +260,15 @@ def test_nothing_is_far_behind_a_single_score_or_a_breakdown() -> None:
 @pytest.mark.parametrize("untreated", [(0.5, 0.6), (nan, nan), (0.5,)])
 def test_breakdown_of_the_first_course_is_told(untreated: tuple[float, ...]) -> None:
     assert "not finite" in far_behind(arm(nan)[0], arm(*untreated))
+
+
+def test_a_metric_is_not_held_against_losses():
+    def arm(scores, loss):
+        return [Course(seed, np.array([2.3, loss]), score, by_metric=True) for seed, score in enumerate(scores)]
+
+    found = contrast(arm((-2.0, -2.2, -1.9), 0.1), arm((-90.0, -91.0, -90.5), 2.3))
+    assert found.verdict == "helped"
+    assert found.rescued == ()
+    assert found.low > 80
+    blown = arm((-90.0, -91.0, -90.5), 1e9)
+    assert contrast(arm((-2.0, -2.2, -1.9), 0.1), blown).rescued == (0, 1, 2)

@@ -304,7 +304,8 @@ def _visited(
         exit_code, ending = _executed(script, module, guests, begin)
         if os.getpid() != guests.process:
             return exit_code, ending, True
-        _wait_for_threads()
+        if not guests.have_enough:  # a script that was left may have threads that wait for it for ever
+            _wait_for_threads()
         guests.close(ending)
     return exit_code, ending, False
 

@@ -191,6 +191,7 @@ class ScriptTrainer:
             fault,
             steps=steps,
             cut=cut,
+            by_metric=self.script.metric is not None,
             died=result is None and not overdue,
         )
 
@@ -200,12 +201,13 @@ class ScriptTrainer:
         if result is None:
             return f"its process ended with exit code {code}{_last_words(log)}"
         if result.trouble:
-            return result.trouble
+            return result.trouble.rstrip(".")
         if result.ending not in ("finished", "exception: SystemExit: 0"):
             fault = " ".join(result.ending.removeprefix("exception: ").split())
             if fault.startswith("SystemExit: "):
                 return f"it left with {fault.replace('SystemExit: ', 'exit code ')}{_last_words(log)}"
-            return fault
+            asks = " (it asks for input, and a training has none)" if fault.startswith("EOFError") else ""
+            return f"{fault.rstrip('.')}{asks}"
         return ""
 
     def _score(self, result: Result | None, losses: Floats, log: Path) -> float:
@@ -287,12 +289,23 @@ def _is_unknown(metric: Metric, result: Result, log: Path) -> bool:
     return result.value is None and _printed(metric.name, log) is None
 
 
+NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)"
+"""With or without commas between thousands."""
+AROUND = r"(?:np\.float(?:16|32|64)|tensor|array)?[\[(]*"
+"""What libraries print round a number."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def _printed(name: str, log: Path) -> float | None:
-    """The last number that stands behind a word in what was printed."""
-    number = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
-    pattern = rf"(?<![\w.]){re.escape(name)}[\"']?\s*[:=|]?\s*(?:tensor\()?({number})(?![\w])"
-    found = re.findall(pattern, log.read_text(encoding="utf-8", errors="replace"), flags=re.IGNORECASE)
-    return float(found[-1]) if found else None
+    """The last number that stands behind a word in what was printed; none where the last one is not a whole number.
+
+    Between both may stand a colon, a sign of equality, ``is``, or something in brackets.
+    """
+    between = r"[\"']?(?:\s*\([^()\n]*\))?\s*(?:[:=|]|\bis\b)?\s*"
+    pattern = rf"(?<![\w.]){re.escape(name)}{between}{AROUND}({NUMBER})(?![\w,.]*[\w])"
+    text = COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace"))
+    found = re.findall(pattern, text, flags=re.IGNORECASE)
+    return float(found[-1].replace(",", "")) if found else None
 
 
 def _last_words(log: Path) -> str:

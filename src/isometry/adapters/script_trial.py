@@ -84,7 +84,16 @@ def main(path: str) -> int:
         value=_value(script),
     )
     _write(task.result, result)
+    if treatment is not None and treatment.is_reached:
+        _leave_at_once(outcome.exit_code)
     return outcome.exit_code
+
+
+def _leave_at_once(exit_code: int) -> None:
+    """Without waiting for threads: those of a script that was left may wait for it for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _entered(task: ScriptTask) -> str:

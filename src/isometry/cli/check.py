@@ -1,6 +1,9 @@
 """``isometry check train.py``: before the first step, what should happen in a network, what does, what would help."""
 
+import atexit
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,7 +88,18 @@ def check(
         print_words(str(checked), stream=output)
     if report is not None:
         say(f"report  {api.report(checked, _file_for(report, _name(target, module)))}")
-    raise typer.Exit(exit_code(checked.diagnosis, fail_on))
+    code = exit_code(checked.diagnosis, fail_on)
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        _leave_at_once(code)
+    raise typer.Exit(code)
+
+
+def _leave_at_once(code: int) -> None:
+    """A script that was left in its first step may have threads that wait for it, and the interpreter for them."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _experiment(target: str, arguments: Sequence[str], options: dict[str, Any]) -> Check:

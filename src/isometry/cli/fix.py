@@ -1,5 +1,6 @@
 """``isometry fix train.py``: treat a training, and prove the treatment."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import typer
 from isometry import api
 from isometry.adapters.target import load_experiment, names_experiment
 from isometry.cli.streams import say, stdout_for_json
-from isometry.cli.values import report_place, seconds
+from isometry.cli.values import limit as time_limit
+from isometry.cli.values import report_place
 from isometry.cli.verdict import print_json, print_words
 from isometry.errors import IsometryError
 from isometry.network.experiment import Experiment
@@ -48,7 +50,7 @@ def fix(
         float,
         typer.Option(
             "--limit",
-            parser=seconds,
+            parser=time_limit,
             metavar="SECONDS",
             help="A script that takes longer is ended, and all its trainings have as many steps.",
         ),
@@ -107,6 +109,7 @@ def fix(
     else:
         training = Script(target, tuple(arguments or ()), module, _metric(metric, lower), limit, in_place)
     say(f"isometry  fixing {target}")
+    signal.signal(signal.SIGTERM, _terminated)
     outcome = api.fix(
         training,
         seeds=seeds,
@@ -126,9 +129,16 @@ def fix(
     raise typer.Exit(0 if outcome.verdict in CURED else 1)
 
 
+def _terminated(number: int, frame: object) -> None:
+    """Leave as after Ctrl-C, so that no training goes on behind our back."""
+    raise KeyboardInterrupt
+
+
 def _metric(name: str | None, lower_is_better: bool) -> Metric | None:
     if name is None and lower_is_better:
         raise IsometryError("--lower-is-better is said of a metric. Name it with --metric, or go by the loss.")
+    if name is not None and not name.strip():
+        raise IsometryError("--metric: an empty name was given. Name a global variable or a word that is printed.")
     return Metric(name, lower_is_better) if name is not None else None
 
 

@@ -70,14 +70,21 @@ def networks(text: str) -> int:
 
 def seconds(text: str) -> float:
     """``--seconds``: how long a check may take."""
+    return _time("--seconds", text, "Give 10, or leave it out.")
+
+
+def limit(text: str) -> float:
+    """``--limit``: how long a training may take."""
+    return _time("--limit", text, "Without it, a training may take 600.")
+
+
+def _time(option: str, text: str, advice: str) -> float:
     try:
         time = float(text)
     except ValueError:
         time = 0.0
     if not 0 < time < math.inf:
-        raise IsometryError(
-            f"--seconds {text}: a time in seconds is needed, a number above 0. Give 10, or leave it out."
-        )
+        raise IsometryError(f"{option} {text}: a time in seconds is needed, a number above 0. {advice}")
     return time
 
 

@@ -35,6 +35,8 @@ class Course:
     """Steps of the optimiser; 0 where nobody counted."""
     cut: bool = False
     """It was ended after so many steps because its time was over."""
+    by_metric: bool = False
+    """The score is a metric, and not minus a loss."""
     died: bool = False
     """Its process was killed or crashed, which says nothing of the training. Nothing is kept of it."""
 

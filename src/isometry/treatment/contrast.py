@@ -81,7 +81,7 @@ def contrast(
     and harmed where it lies below. All differences alike, the interval is a point. One seed has no interval, and two
     have a wide one: 12.7 standard errors to both sides at 95 %, three have 4.3.
 
-    A training has broken down if its score is not finite, or ten times as far below zero as any loss or score of the
+    A training has broken down if its score is not finite, or its loss ends ten times as far above zero as any of the
     other arm. Breakdowns alone tell a difference where one arm breaks down from every seed and the other from none; or
     from so many against none that luck would do so in one of forty cases at most: of 4 seeds 3, of 5 or 6 seeds 4.
     Otherwise a breakdown counts as the worst score that any training had, which is the least that it can have cost. An
@@ -189,12 +189,17 @@ class _Pairs:
 
 
 def _broke_down(course: Course, others: Sequence[Course]) -> bool:
-    """Whether its score is no number, or a loss that has left all proportion to those of the other arm."""
+    """Whether its score is no number, or its loss has left all proportion to those of the other arm.
+
+    A metric has a scale of its own, so it is no measure of this; the last loss is.
+    """
     if not abs(course.score) < BEYOND.value:
         return True
-    seen = np.concatenate([np.append(other.losses, other.score) for other in others])
-    known = np.abs(seen[np.abs(seen) < BEYOND.value])
-    return bool(len(known)) and course.score < -BROKEN_DOWN.value * float(known.max())
+    losses = [other.losses if other.by_metric else np.append(other.losses, other.score) for other in others]
+    seen = np.abs(np.concatenate(losses))
+    known = seen[seen < BEYOND.value]
+    last = course.losses[-1:] if course.by_metric else np.array([-course.score])
+    return bool(len(known)) and bool((last > BROKEN_DOWN.value * float(known.max())).any())
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from isometry.treatment.outcome import course_facts
 
 __all__ = ["UNTREATED", "Kept", "Task", "Training"]
 
-COURSE_SCHEMA = "isometry/course/2"
+COURSE_SCHEMA = "isometry/course/3"
 UNTREATED = "untreated"
 
 
@@ -80,6 +80,7 @@ class Kept:
             str(facts["fault"]),
             steps=int(facts["steps"]),
             cut=bool(facts["cut"]),
+            by_metric=bool(facts["by_metric"]),
         )
 
     def _beside(self, run: Path | None) -> str | None:

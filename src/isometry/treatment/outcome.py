@@ -104,4 +104,5 @@ def course_facts(course: Course) -> dict[str, Any]:
         "fault": course.fault,
         "steps": course.steps,
         "cut": course.cut,
+        "by_metric": course.by_metric,
     }

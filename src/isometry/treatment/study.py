@@ -239,13 +239,14 @@ class _Study:
         trials = (untreated, *tried)
         if before.healthy:
             words = "Nothing was found that slows, harms or stops the training, so nothing was changed."
-            notes += [f"Not looked at: {_unjudged(before)}."] if _unjudged(before) else []
+            notes += [f"Not looked at: {one}." for one in _unjudged(before)]
             return Outcome(
                 "nothing to fix", words, trials, None, None, before, None, self.untouched, notes=tuple(notes)
             )
         best = best_of(tried)
         if best is None or best.prescription is None:
-            words = "No treatment could be trained." if tried else "Nothing is known that could be tried."
+            reason = next((told(arm) for arm in tried), "")
+            words = f"No treatment could be trained: {reason}" if tried else "Nothing is known that could be tried."
             return Outcome("no difference", words, trials, None, None, before, None, self.untouched, notes=tuple(notes))
         place = next(place for place, arm in enumerate(tried) if arm is best)
         if best.left_out:
@@ -289,12 +290,15 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _unjudged(diagnosis: Diagnosis) -> str:
-    """Why nobody looked whether the loss falls; empty where somebody did. Then a training may well learn nothing."""
-    asked = [entry for entry in diagnosis.not_checked if entry.problem == "loss_not_decreasing"]
-    if not asked or "loss_not_decreasing" in diagnosis.checked:
-        return ""
-    return f"whether the loss falls ({asked[0].reason})"
+def _unjudged(diagnosis: Diagnosis) -> list[str]:
+    """What nobody looked at, though a training that learns nothing would show there."""
+    telling = {
+        "loss_not_decreasing": "whether the loss falls",
+        "learning_rate_too_low": "whether the learning rate is too low",
+    }
+    reasons = {entry.problem: entry.reason for entry in reversed(diagnosis.not_checked)}
+    missing = [problem for problem in telling if problem in reasons and problem not in diagnosis.checked]
+    return [f"{telling[problem]} ({reasons[problem]})" for problem in missing]
 
 
 def _notes(untreated: Arm, seeds: tuple[int, ...], left: int) -> list[str]:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from isometry.adapters.torch.retuning import require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.surrounding import AsBefore
 from isometry.errors import CannotEdit, UnsupportedModel
-from isometry.network.edits import Edit, NetworkEdit, Reinitialise, ScaleWeights, SetForgetBias, Standardise
+from isometry.network.edits import Edit, NetworkEdit, Reinitialise, ScaleRate, ScaleWeights, SetForgetBias, Standardise
 
 __all__ = ["Applied", "apply"]
 
@@ -27,24 +28,49 @@ SIDES = (32, 28, 8, 64, 224)
 """Of images that are made up; the first that fits is taken."""
 
 
+_stacks: "WeakKeyDictionary[nn.Module, list[Applied]]" = WeakKeyDictionary()
+"""What was applied to each model and not undone, in order."""
+
+
 class Applied:
     """A plan that was carried out; ``apply`` makes it."""
 
-    def __init__(self, parameters: tuple[str, ...], left_out: tuple[str, ...], undo: Undo) -> None:
+    def __init__(
+        self,
+        parameters: tuple[str, ...],
+        left_out: tuple[str, ...],
+        undo: Undo,
+        *,
+        checks: Undo = (),  # type: ignore[assignment]
+        stack: "list[Applied] | None" = None,
+    ) -> None:
         self.parameters = parameters
-        """Names of the parameters that came with it. The optimiser trains them."""
+        """Names of the parameters that came with it. The optimiser trains them, if one was given."""
         self.left_out = left_out
         """What was not possible for single layers, one sentence each."""
-        self._undo = undo
+        self._undo, self._checks, self._stack = undo, checks, stack if stack is not None else []
+        self._stack.append(self)
 
     def undo(self) -> None:
         """Take it back; may be called again.
 
-        Modules, rates and the optimiser are what they were before. Weights that were drawn or scaled get the values
-        that they had then; all others keep what they have learned since.
+        Modules and the optimiser are what they were before, and rates are changed back by the same factor. Weights that
+        were drawn or scaled get the values that they had then; all others keep what they have learned since.
+
+        Raises:
+            CannotEdit: something else was applied to the model since, or a schedule was made for the optimiser. Undo
+                the former first; before the latter it would have had to be undone.
         """
+        if not self._undo:
+            return
+        if self._stack and self._stack[-1] is not self:
+            raise CannotEdit("A later change of this model is still there. Undo that one first.")
+        for check in self._checks:
+            check()
         while self._undo:
             self._undo.pop()()
+        if self._stack:
+            self._stack.pop()
 
     def __repr__(self) -> str:
         told = [f"parameters={self.parameters}", *([f"left_out={self.left_out}"] if self.left_out else [])]
@@ -71,9 +97,12 @@ def apply(
         raise CannotEdit(
             f"{type(tuning[0]).__name__} changes the optimizer, and none was given: apply(plan, model, optimizer)."
         )
+    if optimizer is not None:
+        _require_fitting(optimizer, model, tuning)
     if dry_run:
         model, optimizer = copy.deepcopy((model, optimizer))
     undo: Undo = []
+    checks: Undo = []
     before, known = trained(model), {name for name, _ in model.named_parameters()}
     try:
         left_out = _change(model, network, batch, seed, undo)
@@ -81,13 +110,34 @@ def apply(
             _standardise(model, batch, undo)
         newcomers = untrained_before(model, before)
         if optimizer is not None and (tuning or newcomers):
-            undo.append(_OptimizerAsBefore(optimizer))
+            as_before = _OptimizerAsBefore(optimizer)
+            undo.append(as_before)
             join(optimizer, model, newcomers.values())
             retuned(optimizer, tuning)
+            as_before.changed()
+            checks.append(as_before.require_no_schedule)
     except BaseException:
         Applied((), (), undo).undo()
         raise
-    return Applied(tuple(name for name in newcomers if name not in known), left_out, [] if dry_run else undo)
+    names = tuple(name for name in newcomers if name not in known)
+    if dry_run:
+        return Applied(names, left_out, [])
+    return Applied(names, left_out, undo, checks=checks, stack=_stacks.setdefault(model, []))
+
+
+def _require_fitting(optimizer: Any, model: nn.Module, tuning: Sequence[Edit]) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise CannotEdit(f"optimizer: a {type(optimizer).__name__} was given; a torch.optim.Optimizer is needed.")
+    own = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
+        raise CannotEdit(f"optimizer: it trains no parameter of this {type(model).__name__}. Give the one that does.")
+    if any("initial_lr" in group for group in optimizer.param_groups) and any(
+        isinstance(edit, ScaleRate) for edit in tuning
+    ):
+        raise CannotEdit(
+            "A schedule was made for the optimizer, and it would put the old learning rate back. Apply the plan before "
+            "the schedule is made."
+        )
 
 
 def _change(model: nn.Module, edits: Sequence[NetworkEdit], batch: Any, seed: int, undo: Undo) -> tuple[str, ...]:
@@ -116,22 +166,49 @@ def _standardise(model: nn.Module, batch: Any, undo: Undo) -> None:
 
 
 class _OptimizerAsBefore:
-    """Makes an optimiser what it was, but for the state of parameters that it still trains."""
+    """Makes an optimiser what it was: its kind, its step, its parameters, and rates by the factor that they changed by.
+
+    Groups that were added since stay, and so does the state of parameters that it still trains. One that had become
+    another kind of optimiser gets its old state back.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
         self._kind, self._own = type(optimizer), dict(vars(optimizer))
         self._groups = [(group, {**group, "params": list(group["params"])}) for group in optimizer.param_groups]
+        self._rates: list[float] = []
+        self._step: Any = None
+
+    def changed(self) -> None:
+        """The change has been made: what differs from here on is none of its doing."""
+        self._rates = [float(group["lr"]) for group, _ in self._groups]
+        self._step = vars(self._optimizer).get("step")
+
+    def require_no_schedule(self) -> None:
+        if vars(self._optimizer).get("step") is not self._step:
+            raise CannotEdit(
+                "A schedule, or something else that replaces its step, was made for the optimizer since. It cannot be "
+                "undone under that: make model and optimizer anew."
+            )
 
     def __call__(self) -> None:
         optimizer = self._optimizer
-        optimizer.__class__ = self._kind
-        vars(optimizer).clear()
-        vars(optimizer).update(self._own)
-        for group, before in self._groups:
+        rates = [float(group["lr"]) for group, _ in self._groups]
+        if type(optimizer) is not self._kind:
+            optimizer.__class__ = self._kind
+            groups = optimizer.param_groups
+            vars(optimizer).clear()
+            vars(optimizer).update(self._own)
+            optimizer.param_groups = groups
+        elif "step" in self._own:
+            vars(optimizer)["step"] = self._own["step"]
+        else:
+            vars(optimizer).pop("step", None)
+        for place, (group, before) in enumerate(self._groups):
             group.clear()
             group.update(before)
-        optimizer.param_groups[:] = [group for group, _ in self._groups]
+            if self._rates and self._rates[place] > 0:
+                group["lr"] = before["lr"] * (rates[place] / self._rates[place])
         known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for parameter in [held for held in optimizer.state if id(held) not in known]:
             del optimizer.state[parameter]

@@ -57,7 +57,7 @@ class TorchTrainer:
                 the course's ``fault``.
         """
         folder = fresh_folder(Path(run)) if run is not None else None
-        losses = _Losses(self.experiment)
+        losses, by_metric = _Losses(self.experiment), self.experiment.metric is not None
         treated = replace(self.treated(edits), loss_fn=losses)
         started = perf_counter()
         try:
@@ -70,9 +70,13 @@ class TorchTrainer:
                 raise
             kept = folder if folder is not None and folder.exists() else None
             seconds = perf_counter() - started
-            return Course(seed, losses.means, math.nan, kept, seconds, _in_one_line(fault), steps=losses.steps)
+            fault_told = _in_one_line(fault)
+            return Course(
+                seed, losses.means, math.nan, kept, seconds, fault_told, steps=losses.steps, by_metric=by_metric
+            )
         kept = trained.run.folder if trained.run is not None else None
-        return Course(seed, trained.losses, score, kept, perf_counter() - started, steps=losses.steps)
+        seconds = perf_counter() - started
+        return Course(seed, trained.losses, score, kept, seconds, steps=losses.steps, by_metric=by_metric)
 
     def treated(self, edits: Sequence[Edit]) -> Experiment:
         """The experiment with the changes made: ``build`` and ``optimizer`` make them by themselves.

@@ -63,7 +63,7 @@ def headline(outcome: Outcome) -> str:
             return "There is nothing to fix"
         case "harmed":
             return "Whatever was tried did harm"
-    return "Nothing that was tried made a difference" if len(outcome.trials) > 1 else "There was nothing to try"
+    return "Nothing that was tried is proved to help" if len(outcome.trials) > 1 else "There was nothing to try"
 
 
 def facts(outcome: Outcome) -> list[str]:
@@ -192,12 +192,11 @@ def patch_lines(patch: str) -> list[tuple[str, str]]:
     for line in patch.splitlines():
         is_diff = is_diff and not line.startswith("#")  # below a diff stands what it leaves to be done
         part = PARTS.get(line[:1], "") if is_diff and not line.startswith(("---", "+++")) else ""
-        told.append((part, clean(line.expandtabs(TAB))))
+        told.append((part, "\t".join(map(clean, line.split("\t")))))  # a diff with other blanks does not apply
     return told
 
 
 PARTS = {"+": "added", "-": "removed", "@": "place"}
-TAB = 4
 
 
 def _interval(contrast: Contrast | None) -> str:
