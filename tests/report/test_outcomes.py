@@ -26,8 +26,8 @@ def plan(patch):
 def test_lines_of_a_diff_are_told_apart_and_nothing_in_them_is_obeyed():
     told = patch_lines(DIFF.replace("\n", "\r\n"))
     assert [part for part, _ in told] == ["", "", "place", "", "removed", "added", *[""] * 5]
-    assert told[4][1] == "-   return nn.Tanh()"
-    assert told[5][1] == "+   return nn.ReLU()�"
+    assert told[4][1] == "-\treturn nn.Tanh()"
+    assert told[5][1] == "+\treturn nn.ReLU()�"
 
 
 def test_what_is_no_diff_has_no_added_lines():
@@ -36,7 +36,7 @@ def test_what_is_no_diff_has_no_added_lines():
 
 def test_a_terminal_shows_added_lines_in_green_and_the_same_words_without():
     plain, coloured = prescription_text(plan(DIFF)), prescription_text(plan(DIFF), colour=True)
-    assert "\x1b[32m+   return nn.ReLU()�\x1b[0m" in coloured
-    assert "\x1b[31m-   return nn.Tanh()\x1b[0m" in coloured
-    assert "    +   return nn.ReLU()�" in plain.splitlines()
+    assert "\x1b[32m+\treturn nn.ReLU()�\x1b[0m" in coloured
+    assert "\x1b[31m-\treturn nn.Tanh()\x1b[0m" in coloured
+    assert "    +\treturn nn.ReLU()�" in plain.splitlines()
     assert "\x1b" not in plain

@@ -306,7 +306,10 @@ def test_edit_that_fits_nowhere_or_fails_is_neither_help_nor_harm(made: Made) ->
     scores = {UNTREATED: STUCK, GENTLE: GOOD, WARM: GOOD}
     trial = made(scores, refused=(GENTLE,), faults=(WARM,))
     outcome = trial.treat(GENTLE, WARM)
-    assert (outcome.verdict, outcome.words) == ("no difference", "No treatment could be trained.")
+    assert (outcome.verdict, outcome.words) == (
+        "no difference",
+        "No treatment could be trained: CannotEdit: fc1: no such layer. Give another.",
+    )
     assert [arm.stopped for arm in outcome.trials[1:]] == [
         "could not be trained: CannotEdit: fc1: no such layer. Give another.",
         "could not be trained: RuntimeError: shapes",

@@ -245,7 +245,7 @@ class _Study:
             )
         best = best_of(tried)
         if best is None or best.prescription is None:
-            reason = next((told(arm) for arm in tried), "")
+            reason = next((told(arm).removeprefix("could not be trained: ") for arm in tried), "")
             words = f"No treatment could be trained: {reason}" if tried else "Nothing is known that could be tried."
             return Outcome("no difference", words, trials, None, None, before, None, self.untouched, notes=tuple(notes))
         place = next(place for place, arm in enumerate(tried) if arm is best)
