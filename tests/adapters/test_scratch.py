@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from isometry.adapters.scratch import Scratch
 from isometry.errors import IsometryError
 
+pytestmark = pytest.mark.slow  # each starts programs of its own
+
 DRIVER = """
 import sys
 from pathlib import Path

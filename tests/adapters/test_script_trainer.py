@@ -59,6 +59,7 @@ def test_a_script_is_trained_as_it_is_and_its_run_opens(trainer, tmp_path):
     assert np.allclose(printed, heard, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_trial_gives_the_same_numbers_and_another_one_others(trainer):
     made = trainer(REGRESSION)
     first, again, other = (made.train((), seed=seed, run=None).losses for seed in (0, 0, 1))
@@ -66,6 +67,7 @@ def test_the_same_trial_gives_the_same_numbers_and_another_one_others(trainer):
     assert not np.allclose(first, other)
 
 
+@pytest.mark.slow
 def test_arms_begin_from_the_same_weights_and_the_same_batches(trainer):
     made = trainer(REGRESSION, arguments=("3",))
     plain, slow = made.train((), seed=1, run=None), made.train((ScaleRate(1e-9),), seed=1, run=None)
@@ -73,6 +75,7 @@ def test_arms_begin_from_the_same_weights_and_the_same_batches(trainer):
     assert plain.losses[2] != slow.losses[2]
 
 
+@pytest.mark.slow
 def test_edits_are_carried_out_in_the_script(trainer):
     made = trainer(REGRESSION)
     made.train((), seed=0, run=None)
@@ -86,6 +89,7 @@ def test_edits_are_carried_out_in_the_script(trainer):
     assert float(np.hypot(*norms)) <= 0.5 * 1.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "lower", "score"), [("error", True, None), ("final", False, 0.25), ("ERROR", True, None)]
 )
@@ -96,6 +100,7 @@ def test_a_metric_is_a_global_variable_or_what_is_printed_last(trainer, tmp_path
     assert course.score == pytest.approx(score if score is not None else -last, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -147,6 +152,7 @@ def test_a_metric_that_is_nowhere_is_an_error(trainer):
         trainer(REGRESSION, metric=Metric("accuracy")).train((), seed=0, run=None)
 
 
+@pytest.mark.slow
 def test_a_script_without_end_is_ended_and_all_others_take_as_many_steps(trainer):
     made = trainer(REGRESSION.replace("range(steps)", "range(10**9)"), limit=4.0)
     first = made.train((), seed=0, run=None)
@@ -158,6 +164,7 @@ def test_a_script_without_end_is_ended_and_all_others_take_as_many_steps(trainer
     assert (course.steps, course.fault, course.cut) == (7, "", False)
 
 
+@pytest.mark.slow
 def test_what_breaks_after_some_steps_keeps_its_run_and_names_its_fault(trainer):
     course = trainer(REGRESSION.replace("final = 0.25", "raise RuntimeError('the disk is full')")).train(
         (), seed=0, run=None
@@ -167,6 +174,7 @@ def test_what_breaks_after_some_steps_keeps_its_run_and_names_its_fault(trainer)
     assert open_run(course.run).history.total_steps == 12
 
 
+@pytest.mark.slow
 def test_a_change_that_cannot_be_made_is_the_fault_of_its_arm(trainer):
     made = trainer(REGRESSION)
     course = made.train((ReplaceActivation(("9",), "relu"),), seed=0, run=None)
@@ -174,6 +182,7 @@ def test_a_change_that_cannot_be_made_is_the_fault_of_its_arm(trainer):
     assert isnan(course.score)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_users_is_overwritten_and_trainings_do_not_see_each_others_files(trainer, tmp_path):
     (tmp_path / "best.pt").write_text("weeks of work", encoding="utf-8")
     (tmp_path / "history.txt").write_text("", encoding="utf-8")

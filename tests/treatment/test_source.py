@@ -27,6 +27,8 @@ from isometry.network.edits import (
 from isometry.treatment.patch import patch
 from isometry.treatment.source import REST, by_hand
 
+pytestmark = pytest.mark.slow  # each starts programs of its own
+
 LOOP = '''\
 """A network built in a loop."""
 import torch
