@@ -9,12 +9,17 @@ import shutil
 import stat
 import threading
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from isometry.errors import IsometryError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where links cannot be made without rights either
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Change", "Listing", "Mirror"]
 
@@ -51,6 +56,9 @@ class Mirror:
         self.origin = os.path.realpath(origin)
         self._names = tuple({self.origin, os.path.abspath(origin)})
         self._work = threading.local()
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget_threads)
         try:
             self._link_all(os.sep, self.folder)
             self._reach(self.origin)
@@ -90,9 +98,22 @@ class Mirror:
             return
         self._work.is_going_on = True
         try:
-            self._walk(place[len(self.folder) :].split(os.sep), change)
+            with self._alone():
+                self._walk(place[len(self.folder) :].split(os.sep), change)
         finally:
             self._work.is_going_on = False
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread of one process at a time: between a link that goes and a directory that comes there is nothing."""
+        with self._lock, Path(self.folder, ".lock").open("ab") as file:
+            if fcntl is not None:
+                fcntl.lockf(file, fcntl.LOCK_EX)  # it ends with the file, and is not inherited by forked processes
+            yield
+
+    def _forget_threads(self) -> None:
+        """In a forked process only the thread lives on that forked it."""
+        self._lock = threading.Lock()
 
     def _walk(self, waiting: list[str], change: Change) -> None:
         here, followed = self.folder, 0
