@@ -1,6 +1,8 @@
 """``isometry.apply``: a plan on a live model and its optimiser, and back."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -238,3 +240,12 @@ def test_a_rate_is_not_changed_under_a_schedule():
         isometry.apply([ScaleRate(0.1)], model, optimizer)
     with pytest.raises(isometry.IsometryError, match="plan: a NoneType was given"):
         isometry.apply(None, model, optimizer)
+
+
+def test_a_plan_that_was_applied_does_not_keep_its_model_alive():
+    model = tower()
+    isometry.apply([ReplaceActivation(("2",), "relu")], model)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None

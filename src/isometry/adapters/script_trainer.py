@@ -267,7 +267,7 @@ def _end(program: "subprocess.Popen[bytes]") -> None:
 def _recorded(place: Path) -> Run | None:
     try:
         return open_run(place)
-    except (NotRecorded, IsometryError):
+    except NotRecorded:
         shutil.rmtree(place, ignore_errors=True)  # nothing but the note of a training that never began
         return None
 

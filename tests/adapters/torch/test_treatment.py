@@ -208,3 +208,11 @@ def test_new_parameters_join_the_group_of_most_others():
     assert [len(group["params"]) for group in optimizer.param_groups] == [2, 6]
     assert join(optimizer, model, model[3].parameters()) == (), "they are there already"
     assert join(torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=1), model, model[3].parameters()) == ()
+
+
+def test_modules_are_called_as_ever_once_nothing_waits_for_a_call(begin):
+    call = nn.Module.__call__
+    begin(ReplaceActivation(("wide",), "relu"))
+    assert nn.Module.__call__ is not call
+    Tower()(torch.randn(4, 6))
+    assert nn.Module.__call__ is call

@@ -28,8 +28,8 @@ SIDES = (32, 28, 8, 64, 224)
 """Of images that are made up; the first that fits is taken."""
 
 
-_stacks: "WeakKeyDictionary[nn.Module, list[Applied]]" = WeakKeyDictionary()
-"""What was applied to each model and not undone, in order."""
+_stacks: "WeakKeyDictionary[nn.Module, list[object]]" = WeakKeyDictionary()
+"""A mark for each plan that was applied to a model and not undone, in order; marks hold no model alive."""
 
 
 class Applied:
@@ -42,14 +42,15 @@ class Applied:
         undo: Undo,
         *,
         checks: Undo = (),  # type: ignore[assignment]
-        stack: "list[Applied] | None" = None,
+        stack: list[object] | None = None,
     ) -> None:
         self.parameters = parameters
         """Names of the parameters that came with it. The optimiser trains them, if one was given."""
         self.left_out = left_out
         """What was not possible for single layers, one sentence each."""
         self._undo, self._checks, self._stack = undo, checks, stack if stack is not None else []
-        self._stack.append(self)
+        self._mark = object()
+        self._stack.append(self._mark)
 
     def undo(self) -> None:
         """Take it back; may be called again.
@@ -63,14 +64,13 @@ class Applied:
         """
         if not self._undo:
             return
-        if self._stack and self._stack[-1] is not self:
+        if self._stack[-1] is not self._mark:
             raise CannotEdit("A later change of this model is still there. Undo that one first.")
         for check in self._checks:
             check()
         while self._undo:
             self._undo.pop()()
-        if self._stack:
-            self._stack.pop()
+        self._stack.pop()
 
     def __repr__(self) -> str:
         told = [f"parameters={self.parameters}", *([f"left_out={self.left_out}"] if self.left_out else [])]

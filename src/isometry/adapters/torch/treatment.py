@@ -75,7 +75,8 @@ class TorchTreatment:
         self._waiting = [edit for edit in edits if isinstance(edit, NetworkEdit)]
         self._most_steps, self._seconds, self._began = steps, seconds, monotonic()
         self._file = inputs
-        self._inputs: list[Tensor] | None = [] if inputs is not None and not edits else None
+        self._inputs: list[Tensor] = []
+        self._room = INPUTS_KEPT if inputs is not None and not edits else 0
         self._process = os.getpid()
         self._open = threading.local()
         self._optimizers: list[weakref.ref[Optimizer]] = []
@@ -118,7 +119,7 @@ class TorchTreatment:
     # --------------------------------------------------------------- attaching
 
     def _attach(self) -> None:
-        if self._waiting or self._standardises or self._inputs is not None:
+        if self._listens_to_calls:
             self._replace(nn.Module, "__call__", self._calling)
         if self._tuning or self._waiting:
             self._replace(Optimizer, "__init__", self._making)
@@ -133,8 +134,18 @@ class TorchTreatment:
 
     def _detach(self) -> None:
         process.close_listener(self)
-        while self._originals:
-            setattr(*self._originals.pop())
+        for owner, _, _ in tuple(self._originals):
+            self._restore(owner)
+
+    def _restore(self, owner: type) -> None:
+        for entry in [entry for entry in self._originals if entry[0] is owner]:
+            setattr(*entry)
+            self._originals.remove(entry)
+
+    @property
+    def _listens_to_calls(self) -> bool:
+        """Afterwards modules are called as ever, at no cost."""
+        return bool(self._waiting) or self._standardises or self._room > 0
 
     def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -198,8 +209,10 @@ class TorchTreatment:
                 self._change(module, args, kwargs)
             if self._standardises and not self._waiting:
                 self._standardise(module)
-        if self._inputs is not None and torch.is_grad_enabled() and module.training:
+        if self._room > 0 and torch.is_grad_enabled() and module.training:
             self._keep(args[0] if args else next(iter(kwargs.values()), None))
+        if not self._listens_to_calls:
+            self._restore(nn.Module)
 
     def _change(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Make the changes that are meant for this module or its parts."""
@@ -232,9 +245,11 @@ class TorchTreatment:
             standardise(module, [inputs.to(device) for inputs in kept])
 
     def _keep(self, inputs: Any) -> None:
-        assert self._inputs is not None
-        if isinstance(inputs, Tensor) and sum(kept.nbytes for kept in self._inputs) < INPUTS_KEPT:
+        if isinstance(inputs, Tensor):
             self._inputs.append(inputs.detach().cpu().clone())
+            self._room -= inputs.nbytes
+        else:
+            self._room = 0  # nothing that could be standardised
 
     # ------------------------------------------------------------ the optimiser
 
