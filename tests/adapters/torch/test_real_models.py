@@ -433,6 +433,36 @@ def test_trainings_in_several_threads_are_kept_apart(tmp_path: Path) -> None:
         assert [layer.activation for layer in run.architecture] == ["relu", "tanh", None]
 
 
+def test_a_backward_pass_of_another_thread_takes_nothing_from_a_training_that_begins(tmp_path: Path) -> None:
+    model, other = mlp(), nn.Linear(6, 3)
+    optimizer, of_other = (torch.optim.Adam(part.parameters(), lr=0.01) for part in (model, other))
+    under_way, over = threading.Event(), threading.Event()
+
+    def hold(gradient: Tensor) -> None:
+        under_way.set()
+        over.wait()
+
+    def train_other() -> None:
+        loss = 1000 + F.cross_entropy(other(X), Y)
+        loss.register_hook(hold)
+        loss.backward()
+        of_other.step()
+
+    thread = threading.Thread(target=train_other)
+    with isometry.watch(model, optimizer, run=tmp_path / "run", every=1) as watch:
+        thread.start()
+        under_way.wait()
+        F.cross_entropy(model(X), Y).backward()
+        over.set()
+        thread.join()
+        optimizer.step()
+        optimizer.zero_grad()
+    history = watch.run.history
+    assert np.isfinite(history[Signal.DELTA, "rms"]).all()
+    assert history.steps.tolist() == [0]
+    assert history.scalars["loss"].values[0] < 10
+
+
 class Batched(nn.Module):
     """One part runs under ``vmap``, where tensors have no values."""
 

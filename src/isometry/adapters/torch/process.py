@@ -49,6 +49,8 @@ class Listener(Protocol):
 _listeners: list[Listener] = []
 _originals: dict[str, Callable[..., Any]] = {}
 _step_hooks: list[Any] = []
+_registry = threading.Lock()
+"""Held while torch is patched or restored: trainings may begin and end in several threads at once."""
 
 
 class _Aside(threading.local):
@@ -77,17 +79,19 @@ def is_unheard() -> bool:
 
 def open_listener(listener: Listener) -> None:
     """Tell ``listener`` of everything from now on."""
-    if not _listeners:
-        _patch()
-    _listeners.append(listener)
+    with _registry:
+        if not _listeners:
+            _patch()
+        _listeners.append(listener)
 
 
 def close_listener(listener: Listener) -> None:
     """Tell it nothing any more."""
-    if listener in _listeners:
-        _listeners.remove(listener)
-        if not _listeners:
-            _restore()
+    with _registry:
+        if listener in _listeners:
+            _listeners.remove(listener)
+            if not _listeners:
+                _restore()
 
 
 def _patch() -> None:

@@ -42,6 +42,10 @@ NOT_OPERATIONS = frozenset(
 )
 
 
+_numbering = threading.Lock()
+"""Held while hooks are registered: torch numbers them, and two threads at once might get one number."""
+
+
 class Sink(Protocol):
     """Where measured rows go."""
 
@@ -119,10 +123,11 @@ class Tracer(TorchFunctionMode):
         for tensor in inputs:
             self._keep(tensor, Origin(past=self._ancestry.begin_run(None)))
         register = nn.modules.module
-        self._hooks = [
-            register.register_module_forward_pre_hook(self._module_begins),
-            register.register_module_forward_hook(self._module_ends, always_call=True),
-        ]
+        with _numbering:
+            self._hooks = [
+                register.register_module_forward_pre_hook(self._module_begins),
+                register.register_module_forward_hook(self._module_ends, always_call=True),
+            ]
 
     def end(self, outputs: Iterable[Tensor]) -> None:
         """Stop following; note which layers reach what the network returns."""

@@ -355,7 +355,7 @@ class TorchWatch:
         """Discovery: some module is called."""
         if torch.compiler.is_compiling() or self._off or self._passes_open or id(module) in self._entries:
             return
-        if process.is_unheard() or self._thread not in (None, threading.get_ident()):
+        if process.is_unheard() or self._is_elsewhere():
             return
         with self._guard():
             if not self._adopt(module):
@@ -396,10 +396,9 @@ class TorchWatch:
         """Before the forward pass of a root module."""
         if self._off or process.is_unheard() or torch.compiler.is_compiling():
             return
-        ident = threading.get_ident()
         if self._thread is None:
-            self._thread = ident
-        if ident != self._thread:
+            self._settle_in_thread()
+        if self._is_elsewhere():
             return
         self._passes_open.append(False)
         if len(self._passes_open) > 1:
@@ -416,6 +415,21 @@ class TorchWatch:
             self._tracing = True
             self._passes_open[-1] = True
 
+    def _settle_in_thread(self) -> None:
+        """The training turns out to run in this thread: what was heard of another one was none of its own."""
+        self._thread = threading.get_ident()
+        self._steppers = {key: stepper for key, stepper in self._steppers.items() if stepper.sites}
+        if self._backward_thread in (None, self._thread):
+            return
+        self._backward_thread, self._in_backward, self._backwards = None, 0, 0
+        self._objective.forget()
+        if self._recording is not None:
+            self._recording.in_backward = False
+
+    def _is_elsewhere(self) -> bool:
+        """Whether this thread is another one than that in which the watched training runs, as far as that is known."""
+        return self._thread not in (None, threading.get_ident())
+
     def _compiled_inside(self, root: nn.Module) -> bool:
         part = compiled_part(root)
         if part is not None:
@@ -424,7 +438,7 @@ class TorchWatch:
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         """After it, also when it raised."""
-        if not self._passes_open or process.is_unheard() or threading.get_ident() != self._thread:
+        if not self._passes_open or process.is_unheard() or self._is_elsewhere():
             return
         traced = self._passes_open.pop()
         if traced:
@@ -441,7 +455,7 @@ class TorchWatch:
 
     def backward_begins(self, roots: list[Tensor], targets: list[Any] | None) -> None:
         """A backward pass is about to start from ``roots``; with ``targets`` it is one of ``torch.autograd.grad``."""
-        if self._off or (self._thread is not None and threading.get_ident() != self._thread):
+        if self._off or self._is_elsewhere():
             return
         if targets is not None and not any(id(target) in self._sites.of_parameter for target in targets):
             return
@@ -561,7 +575,7 @@ class TorchWatch:
 
     def step_begins(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """An optimiser is about to step."""
-        if self._off:
+        if self._off or self._is_of_another_training(optimizer):
             return
         with self._guard():
             if self._origins is not None:
@@ -576,6 +590,13 @@ class TorchWatch:
                 measure_gradients(self._recording, stepper.sites, self._heard)
             keep_weights(self._recording, stepper)
 
+    def _is_of_another_training(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether it steps in another thread, for no model of ours; accelerators call gradient hooks from theirs."""
+        if not self._is_elsewhere():
+            return False
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        return not any(id(parameter) in self._sites.of_parameter for parameter in parameters)
+
     def _adopt_owner(self, optimizer: torch.optim.Optimizer, stepper: Stepper) -> None:
         """An optimiser steps for a model whose calls were not seen: a compiled one, or one under ``torch.func``."""
         if stepper.sites or id(optimizer) in self._searched:
@@ -587,7 +608,7 @@ class TorchWatch:
 
     def step_ended(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """It has stepped."""
-        if self._off:
+        if self._off or self._is_of_another_training(optimizer):
             return
         with self._guard():
             stepper = self._stepper(optimizer)
