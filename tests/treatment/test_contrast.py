@@ -272,3 +272,23 @@ def test_a_metric_is_not_held_against_losses():
     assert found.low > 80
     blown = arm((-90.0, -91.0, -90.5), 1e9)
     assert contrast(arm((-2.0, -2.2, -1.9), 0.1), blown).rescued == (0, 1, 2)
+
+
+def test_a_breakdown_that_costs_nothing_of_the_metric_is_no_help():
+    """The accuracy of a classifier whose loss blew up is that of chance; so is one that learns nothing."""
+
+    def arm(score, loss):
+        return [Course(seed, np.array([2.3, loss]), score, by_metric=True) for seed in range(3)]
+
+    stuck, blown = arm(0.1, 2.3), arm(0.1, 1e9)
+    found = contrast(stuck, blown)
+    assert (found.verdict, found.rescued) == ("no difference", (0, 1, 2))
+    assert "its score is no better" in found.words
+    assert contrast(blown, stuck).verdict == "no difference"
+    assert contrast(arm(0.2, 2.3), blown).verdict == "helped"
+
+
+def test_help_that_is_only_the_end_of_breakdowns_is_told_apart():
+    assert compare((0.5, 0.6, 0.7), (nan, nan, nan)).survival
+    assert not compare((0.5, 0.6, 0.7), (0.1, 0.2, 0.3)).survival
+    assert not compare((nan, 0.6, 0.7), (nan, nan, nan)).survival

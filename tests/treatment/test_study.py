@@ -26,6 +26,7 @@ from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import Clip, Edit, Reinitialise, ScaleRate, WarmUp
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Course
+from isometry.report.outcomes.words import arm_table, headline, tone
 from isometry.treatment.engines import Engine, Pool, Serial
 from isometry.treatment.likeness import likeness
 from isometry.treatment.outcome import Outcome
@@ -245,6 +246,40 @@ def test_breakdowns_that_end_are_a_help(made: Made) -> None:
     outcome = made({UNTREATED: (nan, nan, nan), GENTLE: GOOD}).treat(GENTLE)
     assert outcome.verdict == "helped"
     assert "Without a change training breaks down from 3 of 3 seeds." in outcome.notes
+
+
+def test_a_training_that_only_survives_is_not_told_to_be_better(made: Made) -> None:
+    outcome = made({UNTREATED: (nan, nan, nan), GENTLE: GOOD}).treat(GENTLE)
+    assert headline(outcome) == "ScaleRate (× 0.1): training no longer breaks down, but is not healthy yet"
+    assert "The treated run is not healthy yet: drawn." in outcome.notes
+    assert "With the change the training loss falls from 1 to 0.5." in outcome.notes
+    assert tone(outcome) == "SLOWS"
+
+
+def test_help_that_leaves_a_trouble_is_told_as_such(made: Made) -> None:
+    scores = {UNTREATED: STUCK, GENTLE: GOOD}
+    assert headline(made(scores).treat(GENTLE)) == "ScaleRate (× 0.1): it helped, but training is not healthy yet"
+
+
+def test_help_that_leaves_nothing_is_told_plainly(made: Made) -> None:
+    cured = made({UNTREATED: STUCK, GENTLE: GOOD}, healthy=tuple((GENTLE, seed) for seed in range(3))).treat(GENTLE)
+    assert headline(cured) == "ScaleRate (× 0.1): it helped"
+    assert tone(cured) == "HEALTHY"
+
+
+def test_two_arms_of_one_remedy_are_told_apart_in_what_is_said(made: Made) -> None:
+    stronger = (ScaleRate(0.01),)
+    trial = made({UNTREATED: STUCK, GENTLE: STUCK, stronger: STUCK})
+    outcome = trial.treat(GENTLE, stronger)
+    for factor in ("0.1", "0.01"):
+        assert sum(f"ScaleRate (× {factor}), seed" in words for words in trial.said) == 3
+        assert any(words.startswith(f"ScaleRate (× {factor}): ") for words in trial.said)
+    assert outcome.words.split("best was ")[1].startswith("ScaleRate (× 0.")
+    names = [row[0] for row in arm_table(outcome).rows]
+    assert len(set(names)) == len(names)
+    trial.said.clear()
+    trial.treat(GENTLE, stronger)
+    assert any(words.startswith("ScaleRate (× 0.01): 1 of 1 trainings") for words in trial.said)
 
 
 def test_breakdowns_both_ways_prescribe_nothing(made: Made) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from isometry.network.trial import Course
 from isometry.treatment.contrast import number
+from isometry.treatment.naming import named
 from isometry.treatment.outcome import Arm
 
 __all__ = ["behind_a_rival", "best_of", "compared", "helped", "saying_nothing", "told", "worse"]
@@ -51,7 +52,7 @@ def behind_a_rival(course: Course, rival: Arm | None) -> str:
     """Why an arm is not worth training in full beside one that cures; empty where it may be."""
     if rival is None or rival.prescription is None or course.score > rival.courses[0].score:
         return ""
-    ahead = f"{number(rival.courses[0].score)} with {rival.prescription.remedy}"
+    ahead = f"{number(rival.courses[0].score)} with {named(rival.prescription)}"
     return f"its score is {number(course.score)}, and {ahead}"
 
 

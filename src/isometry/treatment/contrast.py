@@ -8,7 +8,7 @@ A training that broke down has no score. It counts as worse than any number.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, cos, isfinite, nan, pi, sin, sqrt, tan
+from math import comb, cos, inf, isfinite, nan, pi, sin, sqrt, tan
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -55,6 +55,8 @@ class Contrast:
     """The other way round."""
     broken: tuple[int, ...] = ()
     """Seeds from which it broke down both ways."""
+    survival: bool = False
+    """It helped in that training no longer breaks down; that it also trains better is not shown."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -69,6 +71,7 @@ class Contrast:
             "rescued": list(self.rescued),
             "lost": list(self.lost),
             "broken": list(self.broken),
+            "survival": self.survival,
         }
 
 
@@ -85,7 +88,8 @@ def contrast(
     other arm. Breakdowns alone tell a difference where one arm breaks down from every seed and the other from none; or
     from so many against none that luck would do so in one of forty cases at most: of 4 seeds 3, of 5 or 6 seeds 4.
     Otherwise a breakdown counts as the worst score that any training had, which is the least that it can have cost. An
-    arm that breaks down from some seed is never told to have helped.
+    arm that breaks down from some seed is never told to have helped. Nor do breakdowns tell anything where the broken
+    training has a metric that is as good as the other's.
 
     Args:
         treated: one course a seed.
@@ -115,6 +119,7 @@ def contrast(
         rescued=pairs.rescued,
         lost=pairs.lost,
         broken=pairs.broken,
+        survival=verdict == "helped" and not low > ROUNDING.value * pairs.size,
     )
 
 
@@ -156,6 +161,8 @@ class _Pairs:
     """Differences where both have a score."""
     bounded: tuple[float, ...]
     """Those of all seeds, a breakdown counted as the worst score; none where an arm has no score at all."""
+    as_told: dict[int, float]
+    """Differences of scores that are numbers, though a training broke down: a metric may be one all the same."""
     size: float
     """Largest absolute score."""
     rescued: tuple[int, ...]
@@ -177,10 +184,12 @@ class _Pairs:
         before = {course.seed: course.score for course in theirs if not _broke_down(course, ours)}
         scores = [*after.values(), *before.values()]
         worst = min(scores, default=nan)
+        ends = {seed: with_it[seed].score - without[seed].score for seed in seeds}
         return cls(
             seeds=seeds,
             by_seed={seed: after[seed] - before[seed] for seed in seeds if seed in after and seed in before},
             bounded=tuple(after.get(seed, worst) - before.get(seed, worst) for seed in seeds if after and before),
+            as_told={seed: difference for seed, difference in ends.items() if isfinite(difference)},
             size=max(map(abs, scores), default=0.0),
             rescued=tuple(seed for seed in seeds if seed in after and seed not in before),
             lost=tuple(seed for seed in seeds if seed in before and seed not in after),
@@ -212,8 +221,12 @@ def _judged(pairs: _Pairs, mean: float, low: float, high: float, *, confidence: 
         return "no difference", told
     words = "; ".join(part for part in (told, _measured(pairs, mean, low, high, confidence)) if part)
     noise = ROUNDING.value * pairs.size
-    fewer = not pairs.lost and not pairs.broken and _beyond_luck(pairs.rescued, pairs.seeds, confidence)
-    more = not pairs.rescued and not pairs.broken and _beyond_luck(pairs.lost, pairs.seeds, confidence)
+    better = all(pairs.as_told.get(seed, inf) > noise for seed in pairs.rescued)
+    worse = all(pairs.as_told.get(seed, -inf) < -noise for seed in pairs.lost)
+    fewer = better and not pairs.lost and not pairs.broken and _beyond_luck(pairs.rescued, pairs.seeds, confidence)
+    more = worse and not pairs.rescued and not pairs.broken and _beyond_luck(pairs.lost, pairs.seeds, confidence)
+    if pairs.rescued and not better:
+        words += "; where it no longer does, its score is no better"
     if high < -noise or (more and not mean > 0):
         return "harmed", words
     if pairs.lost or pairs.broken:

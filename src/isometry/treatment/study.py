@@ -25,6 +25,7 @@ from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
 from isometry.treatment.engines import Died, Engine
 from isometry.treatment.likeness import likeness
+from isometry.treatment.naming import named
 from isometry.treatment.outcome import Arm, Outcome
 from isometry.treatment.prescription import Prescription
 
@@ -131,7 +132,7 @@ class _Study:
             place = 1 + sum(not earlier.stopped for earlier in tried)
             arm = self.tried(plan, untreated, place=place, rival=best_of(tried) if cured else None)
             tried.append(arm)
-            self.say(f"{plan.remedy}: {told(arm)}.")
+            self.say(f"{named(plan)}: {told(arm)}.")
             after = found[len(tried) - 1] = self.diagnosis(arm) if compared(arm) else None
             cured = cured or (helped(arm) and after is not None and after.healthy)
             finer = finer_than(tried, prescribed, before)
@@ -180,19 +181,20 @@ class _Study:
                 self.say(trouble)
             if course is not None:
                 done[seed] = course
+        called = named(plan) if plan is not None else UNTREATED
         tasks = [Task(tuple(edits), seed, name) for seed in seeds if seed not in done]
         if done:
-            self.say(f"{name}: {len(done)} of {len(seeds)} trainings were made before.")
+            self.say(f"{called}: {len(done)} of {len(seeds)} trainings were made before.")
         with closing(self.engine.map(Training(self.trainer, self.kept), tasks)) as results:
             for place, given in results:
                 seed = tasks[place].seed
                 if isinstance(given, Died):  # nothing is kept of it, so that a study that goes on tries it again
                     done[seed] = Course(seed, np.empty(0), nan, fault=given.reason, died=True)
-                    self.say(f"{name}, seed {seed}: {given.reason}; the same call would train it again.")
+                    self.say(f"{called}, seed {seed}: {given.reason}; the same call would train it again.")
                     continue
                 done[seed] = given
                 how = given.fault or f"score {number(given.score)}"
-                self.say(f"{name}, seed {seed}: {how}, {given.seconds:.3g} s.")
+                self.say(f"{called}, seed {seed}: {how}, {given.seconds:.3g} s.")
         return tuple(done[seed] for seed in seeds)
 
     # Diagnoses --------------------------------------------------------------------------------------------------------
@@ -255,10 +257,12 @@ class _Study:
             notes.append(f"Left out of the comparison: {_seeds(best.left_out)} ({faults}).")
         after = found[place] if found and place in found else self.diagnosis(best)
         plan = best.prescription
-        said = f"{plan.remedy}: {told(best)}."
+        said = f"{named(plan)}: {told(best)}."
         if helped(best):
             if after is not None and not after.healthy:
-                notes.append("The treated run is not healthy yet.")
+                notes.append(f"The treated run is not healthy yet: {after.findings[0].summary}.")
+            if best.contrast is not None and best.contrast.survival:
+                notes += _course_of_loss(best)
             return Outcome(
                 verdict="helped",
                 words=said,
@@ -284,6 +288,16 @@ class _Study:
             experiment=self.untouched,
             notes=tuple(notes),
         )
+
+
+def _course_of_loss(arm: Arm) -> list[str]:
+    """What there is to tell of an arm whose scores have nothing to be held against."""
+    courses = [course for course in arm.courses if len(course.losses) > 1 and np.isfinite(course.losses[[0, -1]]).all()]
+    if not courses:
+        return []
+    first, last = np.median([course.losses[[0, -1]] for course in courses], axis=0)
+    does = "falls" if last < first else "does not fall; it goes"
+    return [f"With the change the training loss {does} from {number(first)} to {number(last)}."]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

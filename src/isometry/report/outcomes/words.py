@@ -3,24 +3,11 @@
 import math
 
 from isometry.diagnosis.finding import Diagnosis, Severity
-from isometry.network.edits import (
-    ChangeOptimizer,
-    Clip,
-    Edit,
-    InsertNorm,
-    Reinitialise,
-    ReplaceActivation,
-    ScaleOutput,
-    ScaleRate,
-    ScaleWeights,
-    SetEpsilon,
-    SetForgetBias,
-    WarmUp,
-)
 from isometry.network.script import Script
 from isometry.report.chart import Table
 from isometry.report.words import clean, decades, plural, problem
 from isometry.treatment.contrast import Contrast, number
+from isometry.treatment.naming import details
 from isometry.treatment.outcome import Arm, Outcome
 
 __all__ = [
@@ -50,20 +37,34 @@ DIGITS = 3
 
 def tone(outcome: Outcome) -> str:
     """The verdict as the name of a severity, for colour."""
-    return TONES[outcome.verdict]
+    return "SLOWS" if outcome.verdict == "helped" and not _is_healthy(outcome.after) else TONES[outcome.verdict]
 
 
 def headline(outcome: Outcome) -> str:
     """The verdict in one line."""
     match outcome.verdict:
         case "helped":
-            best = best_arm(outcome)
-            return f"{_capital(arm_name(best))}: it helped" if best is not None else "It helped"
+            return _helped(outcome)
         case "nothing to fix":
             return "There is nothing to fix"
         case "harmed":
             return "Whatever was tried did harm"
     return "Nothing that was tried is proved to help" if len(outcome.trials) > 1 else "There was nothing to try"
+
+
+def _helped(outcome: Outcome) -> str:
+    """What is better, and whether that is enough."""
+    best, survival = best_arm(outcome), outcome.contrast is not None and outcome.contrast.survival
+    named = f"{_capital(arm_name(best))}: " if best is not None else ""
+    better = "training no longer breaks down" if survival else "it helped"
+    if _is_healthy(outcome.after):
+        return _capital(f"{named}{better}")
+    return _capital(f"{named}{better}, but {'' if survival else 'training '}is not healthy yet")
+
+
+def _is_healthy(diagnosis: Diagnosis | None) -> bool:
+    """As far as is known."""
+    return diagnosis is None or diagnosis.healthy
 
 
 def facts(outcome: Outcome) -> list[str]:
@@ -121,37 +122,8 @@ def arm_name(arm: Arm) -> str:
     """What an arm is called."""
     if arm.prescription is None:
         return UNTREATED
-    details = ", ".join(detail for edit in arm.prescription.edits if (detail := _detail(edit)))
-    return clean(arm.prescription.remedy).replace("-", " ") + (f" ({details})" if details else "")
-
-
-def _detail(edit: Edit) -> str:
-    """What tells two arms of one remedy apart."""
-    match edit:
-        case ScaleRate():
-            return f"× {edit.factor:.2g}"
-        case ChangeOptimizer():
-            return f"{edit.name} at {edit.rate:.2g}"
-        case InsertNorm():
-            return f"{edit.norm}, {'after' if edit.after else 'before'} φ"
-        case ReplaceActivation():
-            return edit.activation
-        case Reinitialise():
-            return f"σ_w {edit.gain:.2g}" + (", orthogonal" if edit.orthogonal else "")
-        case Clip():
-            return f"{edit.by} {edit.threshold:.2g}"
-        case WarmUp():
-            return f"{edit.steps} steps"
-        case SetForgetBias():
-            return f"{edit.value:.2g}" + (", input gates opposed" if edit.opposed else "")
-        case ScaleOutput():
-            return f"{edit.shift:.2g} + {edit.factor:.2g} · f(x)"
-        case ScaleWeights():
-            return f"weights × {edit.factor:.2g}"
-        case SetEpsilon():
-            return f"ε {edit.value:.2g}"
-        case _:
-            return ""
+    told = details(arm.prescription)
+    return clean(arm.prescription.remedy).replace("-", " ") + (f" ({told})" if told else "")
 
 
 def arm_table(outcome: Outcome) -> Table:
