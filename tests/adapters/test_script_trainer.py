@@ -46,6 +46,7 @@ def trainer(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_a_script_is_trained_as_it_is_and_its_run_opens(trainer, tmp_path):
     made = trainer(REGRESSION)
     course = made.train((), seed=0, run=tmp_path / "study" / "runs" / "untreated")
@@ -147,6 +148,7 @@ def test_a_printed_number_is_read_whole_or_not_at_all(tmp_path, text, value):
     assert _printed("acc", tmp_path / "output.txt") == value
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_nowhere_is_an_error(trainer):
     with pytest.raises(IsometryError, match="number called 'accuracy', neither as a global variable nor printed"):
         trainer(REGRESSION, metric=Metric("accuracy")).train((), seed=0, run=None)

@@ -45,6 +45,7 @@ def test_hostile_names_run_nothing(tmp_path):
     assert shown.count("<script") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("wishes", [(), ("--blink-settings=preferredColorScheme=0",)], ids=["light", "dark"])
 def test_the_page_is_painted_in_light_and_dark_narrow_and_wide(width, wishes, tmp_path):

@@ -81,6 +81,7 @@ def test_an_interrupted_classic_leaves_no_result(tmp_path):
     assert run_one(DRAWN, order(tmp_path), silent).is_new
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(tmp_path):
     facts = [dict(run_one(linear_depth, order(tmp_path / name), silent).facts) for name in ("one", "two")]
     for fact in facts:
@@ -88,6 +89,7 @@ def test_the_same_seed_gives_the_same_numbers(tmp_path):
     assert facts[0] == facts[1]
 
 
+@pytest.mark.slow
 def test_runs_of_last_time_make_room_and_nothing_else_does(tmp_path):
     wanted = order(tmp_path, again=True)
     folder = run_one(linear_depth, wanted, silent).folder
@@ -100,6 +102,7 @@ def test_runs_of_last_time_make_room_and_nothing_else_does(tmp_path):
     assert (folder / "runs" / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_all_of_them_make_one_page(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "classics", lambda: (linear_depth,))
     results = list(run_all(order(tmp_path), silent, processes=2))

@@ -60,6 +60,7 @@ def facts(ended: Ended) -> dict[str, Any]:
 # Scripts --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_script_runs_to_its_first_step_and_no_further(check: Check, tmp_path: Path) -> None:
     ended = check("train.py", "--lr", "0.1", train=f"{HEAD}print(sys.argv)\n{LOOP}")
     assert ended.out == "['train.py', '--lr', '0.1']\nstep 0\nchecked: Sequential\n"
@@ -68,6 +69,7 @@ def test_script_runs_to_its_first_step_and_no_further(check: Check, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
 
 
+@pytest.mark.slow
 def test_json_stands_alone_and_options_before_the_script_are_ours(check: Check) -> None:
     ended = check(
         *("--json", "--nets", "7", "--seconds", "2.5", "--fail-on", "slows", "train.py", "--json", "--nets", "x"),
@@ -82,6 +84,7 @@ def test_json_stands_alone_and_options_before_the_script_are_ours(check: Check) 
     assert ended.code == 1
 
 
+@pytest.mark.slow
 def test_report_is_written_where_it_is_asked_for(check: Check, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     ended = check("--report", "reports", "train.py", train=f"{HEAD}import os; os.chdir('/')\n{LOOP}")

@@ -43,6 +43,7 @@ def sick(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Path, tmp_path: Path) -> None:
     ended = isometry("fix", "mine.py:deep", "--seeds", "2", "--most", "3", "--out", "study", "--report", "fix.html")
     assert ended.code in (0, 1), ended.err
@@ -57,6 +58,7 @@ def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Pat
     assert again.code == (0 if facts["verdict"] in ("helped", "nothing to fix") else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -44,6 +44,7 @@ def forecasts_of(check):
     return {one.name: one.decades for one in found[0].forecasts} if found else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "batch"),
     [
@@ -114,6 +115,7 @@ def residual(blocks, *, post):
     return nn.Sequential(nn.Linear(64, 64), *(Block(64, post) for _ in range(blocks)), nn.Linear(64, 10))
 
 
+@pytest.mark.slow
 def test_lighter_branches_are_foretold_for_residual_networks():
     check = isometry.check(residual(20, post=False), rows(64), F.cross_entropy, nets=12, seconds=60)
     foretold = forecasts_of(check)
@@ -123,12 +125,14 @@ def test_lighter_branches_are_foretold_for_residual_networks():
         assert decades == pytest.approx(drawn[name], abs=0.4), name
 
 
+@pytest.mark.slow
 def test_nothing_is_foretold_of_branches_where_a_nonlinearity_follows_their_sum():
     check = isometry.check(residual(20, post=True), rows(64), F.cross_entropy, nets=3)
     assert "residual branches × 1/√L" in {one.name for one in check.counterfactuals}
     assert forecasts_of(check) == {}
 
 
+@pytest.mark.slow
 def test_a_nonlinearity_inside_the_branch_takes_nothing_from_the_skip():
     check = isometry.check(residual(20, post=False), rows(64), F.cross_entropy, nets=3)
     names = {cause.name for cause in check.findings[0].causes}

@@ -275,6 +275,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is POSIX's")
 def test_kill_9_loses_no_record_and_at_most_a_second_of_scalars(tmp_path):
     command = [sys.executable, "-c", ENDLESS, str(tmp_path / "run")]

@@ -34,6 +34,7 @@ def test_the_title_carries_the_message():
     assert "δ falls by 6.0 decades from fc11 to fc1, at step 0" in written
 
 
+@pytest.mark.slow
 def test_every_word_lies_on_the_sheet():
     for plot in plots():
         try:
@@ -56,6 +57,7 @@ def test_dollars_in_names_are_no_formulas():
     figure(chart).canvas.draw()
 
 
+@pytest.mark.slow
 def test_drawing_leaves_no_state_behind():
     before = dict(matplotlib.rcParams)
     poster(diagnosed(tiny()), form="pdf")

@@ -20,6 +20,7 @@ STARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMS)
 def test_the_suffix_decides_the_form(suffix, tmp_path):
     path = report(diagnosed(tiny()), tmp_path / "deep" / f"report{suffix.upper()}")
@@ -80,6 +81,7 @@ def test_markdown_takes_no_name_for_markup(tmp_path):
     assert r"\<script\>" in told
 
 
+@pytest.mark.slow
 def test_the_same_diagnosis_gives_the_same_bytes(tmp_path):
     for suffix in (".html", ".png", ".svg"):
         first = report(diagnosed(tiny()), tmp_path / f"a{suffix}").read_bytes()

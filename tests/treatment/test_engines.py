@@ -167,6 +167,7 @@ def test_what_the_function_raises_is_raised(engine: Engine) -> None:
         list(engine.map(refuse, [0, 1, 2]))
 
 
+@pytest.mark.slow
 def test_exception_from_another_process_says_where_it_arose() -> None:
     with pytest.raises(ValueError, match="one is refused") as caught:
         list(Pool(2, say=quiet).map(refuse, [0, 1]))
@@ -175,6 +176,7 @@ def test_exception_from_another_process_says_where_it_arose() -> None:
         list(Pool(2, say=quiet).map(refuse_fussily, [0, 1]))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_one_task_and_another_takes_its_place() -> None:
     with closing(Pool(2, say=quiet)) as pool:
         results = dict(pool.map(end_if_odd, range(7)))
@@ -210,6 +212,7 @@ def test_killed_process_is_told_with_what_often_kills() -> None:
     assert died == Died("its process ended with exit code −9, which often means that memory ran out")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_death_is_noticed_though_a_child_lives_on(tmp_path: Path) -> None:
     with closing(Pool(2, say=quiet)) as pool:
@@ -218,6 +221,7 @@ def test_death_is_noticed_though_a_child_lives_on(tmp_path: Path) -> None:
     assert results == {0: Died("its process ended with exit code 3"), 1: 1, 2: 2}
 
 
+@pytest.mark.slow
 def test_where_no_process_can_follow_the_rest_is_told_too(tmp_path: Path) -> None:
     said: list[str] = []
     with closing(Pool(2, say=said.append)) as pool:
@@ -269,6 +273,7 @@ def test_what_another_process_cannot_find_runs_here(known_here_alone: Callable[[
     assert "known_here_alone" in said[0]
 
 
+@pytest.mark.slow
 def test_script_without_a_guard_trains_one_after_another(tmp_path: Path) -> None:
     """Its processes would start it again; they end instead, and it goes on alone."""
     script = tmp_path / "unguarded.py"

@@ -674,6 +674,7 @@ def test_outcome_does_not_depend_on_the_engine(made: Made, engine: Engine, tmp_p
     assert sorted(other.trainer.trained) == sorted(trial.trainer.trained)
 
 
+@pytest.mark.slow
 def test_training_whose_process_dies_is_told_and_tried_again_by_the_same_call(made: Made) -> None:
     trial = made({UNTREATED: STUCK, GENTLE: GOOD, WARM: GOOD}, deadly=((UNTREATED, 1), (GENTLE, 0), (WARM, 2)))
     outcome = trial.treat(GENTLE, WARM, engine=Pool(2, say=refuse))
@@ -753,6 +754,7 @@ def wait_for_the_end_of(group: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_pool_that_is_interrupted_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
     """As Ctrl-C does it: all processes of the terminal get the signal."""

@@ -92,6 +92,7 @@ def test_twin_equal_to_the_healthy_one_is_refused() -> None:
         family.cases()
 
 
+@pytest.mark.slow
 def test_training_is_the_same_for_the_same_seed() -> None:
     from .case import finish, start
 

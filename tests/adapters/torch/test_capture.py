@@ -423,6 +423,7 @@ def test_frozen_network_in_the_loss_is_no_model(capture: TorchCapture) -> None:
     assert captured.others == captured.notes == ()
 
 
+@pytest.mark.slow
 def test_compiled_model_is_taken_as_it_was_written(capture: TorchCapture) -> None:
     model = Chain(4, 5, 2)
     compiled = torch.compile(model, backend="eager")

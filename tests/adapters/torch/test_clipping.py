@@ -33,6 +33,7 @@ def norms_after(by: str, threshold: float, norms) -> list[float]:
     return left
 
 
+@pytest.mark.slow
 def test_at_a_percentile_of_the_latest_norms():
     norms = np.random.default_rng(0).lognormal(0, 1, 1_300)
     expected = [min(norm, np.percentile(norms[max(0, k - 999) : k + 1], 20)) for k, norm in enumerate(norms)]

@@ -126,6 +126,7 @@ def with_weights_of(model: nn.Module, other: nn.Module) -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", EDITS)
 @pytest.mark.parametrize("kind", MODELS)
 def test_an_edited_model_trains_as_one_written_by_hand(kind, change):

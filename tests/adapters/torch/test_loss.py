@@ -153,6 +153,7 @@ def found(run: Run) -> list[Finding]:
 every_step_or_not_the_fatal_one = pytest.mark.parametrize("every", [1, 5])
 
 
+@pytest.mark.slow
 @every_step_or_not_the_fatal_one
 @pytest.mark.parametrize(("loss", "fault"), IN_THE_LOSS.items(), ids=lambda given: getattr(given, "__name__", ""))
 @pytest.mark.filterwarnings("ignore:.*degrees of freedom:UserWarning")

@@ -74,6 +74,7 @@ def test_what_float32_cannot_hold_is_told_with_the_slope(tmp_path: Path) -> None
     assert finding.first_step == 0
 
 
+@pytest.mark.slow
 def test_the_size_of_the_loss_changes_no_finding(tmp_path: Path) -> None:
     found = []
     for scale in (1.0, 1e-12, 1e6):

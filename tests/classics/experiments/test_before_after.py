@@ -49,6 +49,7 @@ def test_critical_weights_act_like_tanh_at_its_critical_point():
     assert float((z / 2).square().mean().sqrt()) == pytest.approx(float(tanh), rel=0.15)
 
 
+@pytest.mark.slow
 def test_profiles_read_by_hooks_are_those_of_the_watch(tmp_path):
     experiment = build.on_random_labels("none")
     inputs, targets = experiment.data(3)

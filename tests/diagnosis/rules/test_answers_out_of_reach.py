@@ -128,6 +128,7 @@ def test_outputs_that_reach_their_targets_are_no_finding(name, tmp_path):
     assert not findings(trained(build(), loss_fn, targets, tmp_path))
 
 
+@pytest.mark.slow
 def test_a_loss_never_falls_below_what_is_foretold(tmp_path):
     torch.manual_seed(0)
     run = trained(chain(nn.Softmax(1)), F.cross_entropy, CLASSES, tmp_path, steps=400)
