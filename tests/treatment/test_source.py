@@ -19,13 +19,14 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleOutput,
     ScaleRate,
     ScaleWeights,
     Standardise,
     WarmUp,
 )
 from isometry.treatment.patch import patch
-from isometry.treatment.source import REST, by_hand
+from isometry.treatment.source import FROZEN, PASTE, REST, by_hand
 
 pytestmark = pytest.mark.slow  # each starts programs of its own
 
@@ -213,7 +214,29 @@ parser.add_argument("--lr", type=float, default=0.1)
 model, losses = main(parser.parse_args([]))
 '''
 
+SHORT = """\
+import copy, torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, width=8):
+        super().__init__(); parts = [nn.Linear(6, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh()]
+        self.body = nn.Sequential(*parts)
+        self.head = nn.Linear(width, 1)
+    def forward(self, x): return self.head(self.body(x))
+torch.manual_seed(4); x = torch.randn(32, 6); y = 3 * x[:, :1] + 5; losses = []
+model = Net(); opt = torch.optim.SGD(model.parameters(), lr=0.05); schedule = torch.optim.lr_scheduler.StepLR(opt, 4)
+for _ in range(6):
+    loss = (model(x) - y).square().mean(); opt.zero_grad(); loss.backward(); opt.step(); schedule.step()
+    losses.append(loss.item())
+"""
+
 STYLES = {
+    "one line": {"train.py": SHORT},
+    "one expression": {
+        "train.py": SHORT.replace(
+            "model = Net(); opt = torch.optim.SGD(model", "opt = torch.optim.SGD((model := Net())"
+        )
+    },
     "loop": {"train.py": LOOP},
     "shared": {"train.py": SHARED},
     "called": {"train.py": CALLED},
@@ -271,7 +294,7 @@ def made(tmp_path, monkeypatch):
                 path = self.folder / head.rstrip("\t")
                 text = path.read_bytes().decode()
                 for hunk in hunks.split("\n@@ ")[1:]:
-                    lines = hunk.partition(REST)[0].partition("\n")[2].rstrip("\n").split("\n")
+                    lines = hunk.partition("\n\n#")[0].partition("\n")[2].rstrip("\n").split("\n")
                     sides = [[], []]
                     for line in lines:
                         if line.startswith("\\"):
@@ -294,6 +317,14 @@ def modules(model):
 
 
 PLANS = {
+    "one line": [
+        (InsertNorm(("body.0", "body.2"), "layer"), ScaleOutput(("head",), 5.0, 3.0), Clip(0.01)),
+        (ScaleWeights(("body.0", "head"), 3.0), WarmUp(3), ScaleRate(0.5)),
+        (InsertNorm(("body.0", "body.2"), "rms", after=True), Clip(0.02, "adaptive")),
+    ],
+    "one expression": [
+        (ScaleWeights(("body.0",), 3.0), WarmUp(3), Clip(0.01)),
+    ],
     "loop": [
         (ReplaceActivation(("0", "2", "4", "6"), "relu"), InsertNorm(("0", "2", "4", "6"), "layer"), ScaleRate(0.5)),
         (ReplaceActivation(("0", "2", "4", "6"), "gelu_tanh"), Clip(0.01)),
@@ -347,9 +378,9 @@ def test_the_change_reads_as_one_would_make_it(made):
         "--- train.py",
         "+++ train.py",
         "-    layers = [nn.Linear(6, width), nn.Sigmoid()]",
-        "+    layers = [nn.Linear(6, width), nn.Sequential(nn.LayerNorm(10), nn.ReLU())]",
+        "+    layers = [nn.Linear(6, width), nn.Sequential(nn.LayerNorm(width), nn.ReLU())]",
         "-        layers += [nn.Linear(width, width), nn.Sigmoid()]",
-        "+        layers += [nn.Linear(width, width), nn.Sequential(nn.LayerNorm(10), nn.ReLU())]",
+        "+        layers += [nn.Linear(width, width), nn.Sequential(nn.LayerNorm(width), nn.ReLU())]",
         "-    opt = torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9)",
         "+    opt = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)",
         "+        nn.utils.clip_grad_norm_(net.parameters(), 2.5)",
@@ -385,7 +416,9 @@ def test_a_file_that_is_not_what_it_was_is_left_alone(made, spoil):
     run = made.write(STYLES["loop"]).watched()
     spoil(made.folder / "train.py")
     edits = PLANS["loop"][0]
-    assert by_hand(edits, run) == patch(edits, run.architecture)
+    told = by_hand(edits, run)
+    assert told.startswith(f"{PASTE}\n# train.py: it ")
+    assert patch(edits, run.architecture) in told
 
 
 def test_a_run_without_places_gets_code_to_paste(tmp_path):
@@ -424,10 +457,72 @@ def test_norms_of_different_width_are_put_in_where_the_network_is_built(made):
     run = made.write({"train.py": funnel}).watched()
     edits = (InsertNorm(("0", "2", "4", "6"), "layer"), ScaleRate(2.0))
     told = by_hand(edits, run)
-    assert "nn.LayerNorm(8)" in told
+    assert "nn.LayerNorm(width - k - 1)" in told
     assert "lr=1," in told
+    assert FROZEN not in told
     treated = made.treated(edits)
     assert made.apply(told).run()["losses"] == pytest.approx(treated["losses"], rel=2e-4)
+
+
+def test_sizes_that_the_code_does_not_tell_are_said_to_be_those_of_the_run(made):
+    apart = LOOP.replace("[nn.Linear(width, width), nn.Sigmoid()]", "[nn.Linear(width, [width][0]), nn.Sigmoid()]")
+    run = made.write({"train.py": apart}).watched()
+    edits = (InsertNorm(("0", "2", "4", "6"), "layer"),)
+    told = by_hand(edits, run)
+    assert "nn.LayerNorm(width)" in told
+    assert "nn.LayerNorm(10)" in told
+    assert told.endswith(f"\n{FROZEN}\n")
+    treated = made.treated(edits)
+    assert made.apply(told).run()["losses"] == pytest.approx(treated["losses"], rel=2e-4)
+
+
+def test_a_diff_suits_other_arguments_where_it_says_nothing_of_sizes(made):
+    run = made.write(STYLES["loop"]).watched()
+    made.apply(by_hand((InsertNorm(("0", "2", "4", "6"), "rms"), ScaleRate(0.3)), run))
+    text = (made.folder / "train.py").read_text()
+    made.write({"train.py": text.replace("build(3, 10)", "build(5, 17)")})
+    assert modules(made.run()["model"]).count("RMSNorm") == 6
+
+
+def test_a_copy_of_the_network_gives_what_it_gives(made):
+    """One that stands between the lines that make the network and its optimiser: a target network, an average."""
+    copied = SHORT.replace(
+        "model = Net(); opt", "model = Net()\nif True: model.double().float()\nother = copy.deepcopy(model); opt"
+    )
+    run = made.write({"train.py": copied}).watched()
+    variables = made.apply(by_hand((ScaleOutput(("head",), 5.0, 3.0),), run)).run()
+    variables["other"].load_state_dict(variables["model"].state_dict())
+    assert torch.equal(variables["other"](variables["x"]), variables["model"](variables["x"]))
+
+
+@pytest.mark.parametrize(
+    ("script", "edit", "reason"),
+    [
+        (
+            SHORT.replace("model = Net(); opt = torch.optim.SGD(model", "opt = torch.optim.SGD((model := Net())"),
+            AddSkip(("body.2",)),
+            "# train.py, line 10: one statement makes the network and its optimiser.",
+        ),
+        (
+            SHORT.replace(
+                "opt = torch.optim.SGD(model.parameters(), lr=0.05)",
+                "opt, _ = torch.optim.SGD(model.parameters(), lr=0.05), 1",
+            ),
+            WarmUp(3),
+            "# train.py, line 10: the optimiser is given no name.",
+        ),
+        (
+            SHORT.replace("model = Net(); opt", "if True: model = Net(); opt"),
+            ScaleWeights(("head",), 2.0),
+            "# train.py, line 10: no line can be put in there.",
+        ),
+        (SHORT, Standardise(), "# It is not known where the inputs are read."),
+    ],
+)
+def test_code_to_paste_is_told_with_the_reason(made, script, edit, reason):
+    run = made.write({"train.py": script}).watched()
+    told = by_hand((edit,), run)
+    assert told.startswith(f"{PASTE}\n{reason}\n\n{patch((edit,), run.architecture)}")
 
 
 SCALED = """\
@@ -456,7 +551,8 @@ def test_what_has_no_place_stands_below_the_diff(made):
     """Two networks, two optimisers, one of them with groups: there is no line for these changes."""
     run = made.write({"train.py": SCALED}).watched()
     edits = (ScaleRate(0.1), Clip(1.0))
-    assert by_hand(edits, run) == patch(edits, run.architecture)
+    told = by_hand(edits, run)
+    assert told == (f"{PASTE}\n# There are several optimisers.\n\n" + patch(edits, run.architecture))
     one = SCALED.replace("    second.step()\n", "").replace("scaler.step(first)", "scaler.step(first); print()")
     run = made.write({"train.py": one}).watched()
     told = by_hand((ScaleRate(0.1), Clip(1.0), Standardise()), run)

@@ -111,10 +111,10 @@ def require_one_setting(file: SourceFile, call: ast.Call, making: Making) -> Non
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     is_chosen = isinstance(call.func, ast.Subscript | ast.Call) or name.islower()  # by a variable
     if not is_chosen and name != making.type and file.known_as(f"torch.optim.{making.type}") != name:
-        raise Unplaced("Something else is made there.")
+        raise Unplaced(f"{file.name}, line {call.lineno}: something else is made where the optimiser is.")
     given = argument(call, "params", 0)
     if making.groups > 1 or given is None or any(isinstance(node, ast.Dict) for node in ast.walk(given)):
-        raise Unplaced("Its groups of parameters have settings of their own.")
+        raise Unplaced("The optimiser's groups of parameters have settings of their own.")
 
 
 def argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
@@ -145,7 +145,7 @@ def target(file: SourceFile, statement: ast.stmt, call: ast.Call) -> str:
     elif isinstance(statement, ast.AnnAssign):
         target = statement.target
     else:
-        raise Unplaced("It is given no name there.")
+        raise Unplaced(f"{file.name}, line {statement.lineno}: the optimiser is given no name.")
     if statement.value is not call or not isinstance(target, ast.Name | ast.Attribute):
-        raise Unplaced("It is given no name there.")
+        raise Unplaced(f"{file.name}, line {statement.lineno}: the optimiser is given no name.")
     return file.words(target)

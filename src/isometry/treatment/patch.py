@@ -462,7 +462,8 @@ def _norm(edit: InsertNorm, architecture: Architecture) -> str:
     return "\n".join(parts)
 
 
-def norm_module(norm: str, layer: Layer) -> str:
+def norm_module(norm: str, layer: Layer, written: str = "") -> str:
+    """``nn.LayerNorm(64)``; ``written``: what the user's code has for the number of units, to write that instead."""
     units = layer.weight_shape[0] if layer.weight_shape else layer.fan_out or 1
     if layer.kind == "conv" and "transpose" in layer.type.lower() and len(layer.weight_shape) > 1:
         units = layer.weight_shape[1]
@@ -472,11 +473,11 @@ def norm_module(norm: str, layer: Layer) -> str:
             groups = next(count for count in range(max(units // PER_GROUP, 1), 0, -1) if units % count == 0)
             return f"nn.GroupNorm({groups}, {units})"
         case "rms":
-            return f"nn.RMSNorm({units}, eps=1e-5)"
+            return f"nn.RMSNorm({written or units}, eps=1e-5)"
         case "layer":
-            return f"nn.GroupNorm(1, {units})" if layer.kind == "conv" else f"nn.LayerNorm({units})"
+            return f"nn.{'GroupNorm(1, ' if layer.kind == 'conv' else 'LayerNorm('}{written or units})"
         case _:
-            return f"nn.BatchNorm{dimensions}d({units})"
+            return f"nn.BatchNorm{dimensions}d({written or units})"
 
 
 def _skip(edit: AddSkip, architecture: Architecture) -> str:

@@ -69,6 +69,8 @@ class Places:
     listed: tuple[Place, ...]
     instances: tuple[int | None, ...]
     """By place: how many modules are made there, or how many have the forward() that it stands in."""
+    modules: Mapping[str, int]
+    """Of the network, by name: number of the place where each was made, as far as that is known."""
     uses: tuple[Use, ...]
     optimizers: tuple[Making, ...]
     digests: Mapping[str, str]
@@ -91,12 +93,17 @@ def _places(event: Mapping[str, Any]) -> Places:
         folder=Path(event["folder"]),
         listed=tuple(_place(*entry) for entry in event["places"]),
         instances=tuple(event["instances"]),
+        modules={str(name): int(number) for name, number in event["modules"].items()},
         uses=tuple(Use(**{name: entry[name] for name in Use.__dataclass_fields__}) for entry in event["activations"]),
         optimizers=tuple(_making(entry) for entry in event["optimizers"]),
         digests=dict(event["files"]),
     )
     standings = [standing for one in places.optimizers for standing in (*one.frames, one.stepped)]
-    numbers = [*(use.place for use in places.uses), *(standing.place for standing in standings)]
+    numbers = [
+        *places.modules.values(),
+        *(use.place for use in places.uses),
+        *(standing.place for standing in standings),
+    ]
     if any(number is not None and not 0 <= number < len(places.listed) for number in numbers):
         raise ValueError("a place has a number that is none")
     if len(places.instances) != len(places.listed):

@@ -138,19 +138,33 @@ class SourceFile:
 
     def insert_before(self, statement: ast.stmt, code: str) -> None:
         """Code of its own lines before a statement, as far indented."""
-        self._require_alone(statement)
+        row = self._row(statement)
+        first = row.index(statement)
+        if first:
+            self._part(row[first - 1], statement, code, row)
+            return
         start = self._starts[_first_line(statement) - 1]
         self._pieces.append((start, start, self._indented(code, self.indentation(statement))))
 
     def insert_behind(self, statement: ast.stmt, code: str) -> None:
         """Code of its own lines behind a statement, as far indented."""
-        self._require_alone(statement)
+        row = self._row(statement)
+        if statement is not row[-1]:
+            self._part(statement, row[row.index(statement) + 1], code, row)
+            return
         assert statement.end_lineno is not None
-        words = self._indented(code, self.indentation(statement))
+        words = self._indented(code, self.indentation(row[0]))
         start = self._starts[statement.end_lineno]
         if start > len(self.text):  # the last line has no end
             start, words = len(self.text), self.newline + words.removesuffix(self.newline)
         self._pieces.append((start, start, words))
+
+    def _part(self, one: ast.stmt, next_one: ast.stmt, code: str, row: list[ast.stmt]) -> None:
+        """Code between two statements of one line, which becomes two."""
+        indentation, start = self.indentation(row[0]), self.start(next_one)
+        self.replace(self.end(one), start, self.newline + indentation)
+        words = self._indented(f"{code}\n", indentation)
+        self._pieces.append((start, start, words.removeprefix(indentation) + indentation))
 
     def insert_above(self, node: ast.AST, code: str) -> None:
         """Definitions at the outermost level, above the one that a node stands in."""
@@ -168,13 +182,27 @@ class SourceFile:
         line = self._lines[statement.lineno - 1]
         return line[: len(line) - len(line.lstrip())]
 
-    def _require_alone(self, statement: ast.stmt) -> None:
-        """Refuse a statement that shares its lines with others."""
-        start, end = self.start(statement), self.end(statement)
-        before = self.text[self._starts[statement.lineno - 1] : start]
-        behind = self.text[end:].partition("\n")[0].strip()
+    def block_of(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The statements that are carried out one after another, of which this is one."""
+        parent = self._parents[statement]
+        blocks = [block for _, block in ast.iter_fields(parent) if isinstance(block, list) and statement in block]
+        return list(blocks[0])
+
+    def _row(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The statements that share lines, this one among them."""
+        row: list[ast.stmt] = []
+        for one in self.block_of(statement):
+            if row and row[-1].end_lineno != one.lineno:
+                if statement in row:
+                    break
+                row = []
+            row.append(one)
+        first, last = row[0], row[-1]
+        before = self.text[self._starts[first.lineno - 1] : self.start(first)]
+        behind = self.text[self.end(last) :].partition("\n")[0].strip()
         if before.strip(" \t\f") or (behind and not behind.startswith("#")):
-            raise Unplaced(f"{self.name}, line {statement.lineno}: several statements share the line.")
+            raise Unplaced(f"{self.name}, line {statement.lineno}: no line can be put in there.")
+        return row
 
     def _indented(self, code: str, indentation: str) -> str:
         tabs = "\t" in indentation or (not indentation and "\n\t" in self.text)

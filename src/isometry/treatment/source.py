@@ -6,8 +6,8 @@ Whatever has none is told as in ``patch``: code to paste, below the diff.
 import ast
 import builtins
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from isometry.history.run import Run
@@ -19,9 +19,14 @@ from isometry.network.edits import (
     Edit,
     InsertNorm,
     NetworkEdit,
+    Reinitialise,
     ReplaceActivation,
+    ScaleOutput,
     ScaleRate,
+    ScaleWeights,
+    SetForgetBias,
     Standardise,
+    TrainingEdit,
 )
 from isometry.treatment.blocks import taken_apart, with_free_names
 from isometry.treatment.calls import argument, call_other, literal, module_prefix, product, require_one_setting, target
@@ -32,13 +37,22 @@ from isometry.treatment.rewriting import SourceFile, Unplaced, renamed
 __all__ = ["by_hand"]
 
 REST = "# What the diff leaves to be done:"
+PASTE = "# No diff, but code to paste:"
+FROZEN = "# Names and sizes of layers are those of this run: look again where arguments of yours change the network."
+WIDTH = 100
+PLAIN = (ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.expr_context)
+"""Parts of an expression that gives the same wherever it stands in one list."""
+SIMPLE = (ast.Assign, ast.AnnAssign, ast.Expr)
+"""Statements behind which the program goes on."""
+OF_PRESENT = (Reinitialise, ScaleOutput, ScaleWeights, SetForgetBias)
+"""Edits that leave an optimiser the parameters that it knows."""
 
 
 def by_hand(edits: Sequence[Edit], run: Run) -> str:
     """What to change by hand for some edits: a unified diff of the script's files, and code to paste for the rest.
 
     A change has a place where the run knows it, the file is what it was when it ran, and nothing else is made or
-    computed there. Nothing is written.
+    computed there. Where one has none, a sentence above the code to paste says why. Nothing is written.
 
     Args:
         edits: what to change
@@ -51,12 +65,27 @@ def by_hand(edits: Sequence[Edit], run: Run) -> str:
     left = source.placed(edits)
     try:
         diff = source.diff()
-    except Unplaced:
-        diff = ""
-    if not diff:
-        return patch(edits, run.architecture)
-    rest = patch(left, source.architecture)
-    return f"{diff}\n{REST}\n\n{rest}" if rest else diff
+    except Unplaced as reason:
+        diff, left, source.reasons = "", list(edits), [str(reason)]
+    rest = patch(left, source.architecture if diff else run.architecture)
+    parts = [diff, f"{_because(REST if diff else PASTE, source.reasons)}\n\n{rest}" if rest else ""]
+    if source.has_frozen or _names_layers(left):
+        parts.append(FROZEN + "\n")
+    return "\n".join(part for part in parts if part)
+
+
+def _because(opening: str, reasons: Sequence[str]) -> str:
+    """Why there is code to paste, as a comment."""
+    return "\n".join([opening, *(line for reason in dict.fromkeys(reasons) for line in _comment(reason))])
+
+
+def _comment(words: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
+
+
+def _names_layers(edits: Iterable[Edit]) -> bool:
+    """Whether code for these has names of layers in it."""
+    return any(isinstance(edit, NetworkEdit) and not isinstance(edit, ScaleOutput) for edit in edits)
 
 
 @dataclass(slots=True)
@@ -78,6 +107,12 @@ class _Source:
         self.places = places
         self.architecture = architecture
         """As it is with the φ that have been replaced so far."""
+        self.reasons: list[str] = []
+        """Why some edits have no place."""
+        self.has_frozen = False
+        """Names or sizes of layers stand in the diff as numbers and words of one run."""
+        self._why = ""
+        """Why the last way was none."""
         self._files: dict[str, SourceFile] = {}
         self._made: dict[tuple[str, int, int], _Made] = {}
 
@@ -92,12 +127,13 @@ class _Source:
         }
         left = [edit for edit in edits if type(edit) not in ways or not self._tried(ways[type(edit)], edit)]
         self._write_made()
-        for kind, way in ((True, self._prepare), (False, self._tune)):
-            chosen = [
-                edit for edit in left if isinstance(edit, NetworkEdit) is kind and not isinstance(edit, Standardise)
-            ]
+        reasons: dict[Edit, str] = {Standardise(): "It is not known where the inputs are read."}
+        for way, kinds in ((self._give_out, ScaleOutput), (self._prepare, NetworkEdit), (self._tune, TrainingEdit)):
+            chosen = [edit for edit in left if isinstance(edit, kinds) and not isinstance(edit, Standardise)]
             if chosen and self._tried(way, chosen):
                 left = [edit for edit in left if edit not in chosen]
+            reasons |= dict.fromkeys(chosen, self._why)
+        self.reasons = [reasons[edit] for edit in left]
         return left
 
     def diff(self) -> str:
@@ -110,13 +146,15 @@ class _Source:
         """Whether it could be done; if not, nothing has been."""
         marks = {name: file.mark() for name, file in self._files.items()}
         made, architecture = {key: replace(one) for key, one in self._made.items()}, self.architecture
+        has_frozen = self.has_frozen
         try:
             way(*given)
-        except Unplaced:
+        except Unplaced as reason:
+            self._why = str(reason)
             for name, file in self._files.items():
                 file.back_to(marks.get(name, (0, 0, {})))
             self._files = {name: file for name, file in self._files.items() if name in marks}
-            self._made, self.architecture = made, architecture
+            self._made, self.architecture, self.has_frozen = made, architecture, has_frozen
             return False
         return True
 
@@ -124,7 +162,7 @@ class _Source:
 
     def _at(self, number: int | None) -> tuple[SourceFile, ast.Call]:
         if number is None:
-            raise Unplaced("It is not known where.")
+            raise Unplaced("It is not known where in the files.")
         place = self.places.listed[number]
         return self._file(place), self._file(place).call_at(place)
 
@@ -181,11 +219,27 @@ class _Source:
             layer = self.architecture[use.layer]
             if not layer.weight_shape:
                 raise Unplaced(f"{layer.name} has no weight that tells its units.")
-            norm = norm_module(edit.norm, layer).replace("nn.", f"{module_prefix(file, call)}.", 1)
+            written = self._units_written(use.layer, file, call) if edit.norm != "group" else ""
+            self.has_frozen |= not written
+            norm = norm_module(edit.norm, layer, written).replace("nn.", f"{module_prefix(file, call)}.", 1)
             known = made.after if edit.after else made.before
             if known not in ("", norm):
                 raise Unplaced("Layers of different size get their φ from one place.")
             made.after, made.before = (norm, made.before) if edit.after else (made.after, norm)
+
+    def _units_written(self, layer: str, file: SourceFile, call: ast.Call) -> str:
+        """What the code has for the number of a layer's units, where it makes the layer beside its φ; else empty."""
+        number = self.places.modules.get(layer)
+        if number is None or self.places.listed[number].file != file.name:
+            return ""
+        made = file.call_at(self.places.listed[number])
+        if file.parent(made) is not file.parent(call):
+            return ""
+        units = next((key.value for key in made.keywords if key.arg in ("out_features", "out_channels")), None)
+        if units is None and len(made.args) > 1 and not any(isinstance(one, ast.Starred) for one in made.args):
+            units = made.args[1]
+        plain = units is not None and all(isinstance(node, PLAIN) for node in ast.walk(units))
+        return file.words(units) if units is not None and plain else ""
 
     def _making(self, file: SourceFile, call: ast.Call, use: Use) -> _Made:
         """What is to stand at a place where a module is made that is φ."""
@@ -216,12 +270,12 @@ class _Source:
             if rate is not None:
                 file.replace(file.start(rate), file.end(rate), product(file.words(rate), rate, edit.factor))
             elif making.rate is None or any(keyword.arg is None for keyword in call.keywords):
-                raise Unplaced("Its rate is not set where it is made.")
+                raise Unplaced("The rate is not set where the optimiser is made.")
             else:
                 given = [*call.args, *(keyword.value for keyword in call.keywords)]
                 end = max(map(file.end, given))
                 if not re.fullmatch(r"\s*,?\s*\)", file.text[end : file.end(call)]):
-                    raise Unplaced("Something stands behind its last argument.")
+                    raise Unplaced("Something stands behind the last argument of the optimiser.")
                 file.replace(end, end, f", lr={literal(making.rate * edit.factor)}")
 
     def _choose(self, edit: ChangeOptimizer) -> None:
@@ -231,7 +285,7 @@ class _Source:
             require_one_setting(file, call, making)
             given = argument(call, "params", 0)
             if given is None:
-                raise Unplaced("Its parameters are not given where it is made.")
+                raise Unplaced("The parameters are not given where the optimiser is made.")
             prefix = file.words(call.func.value) if isinstance(call.func, ast.Attribute) else ""
             if prefix.rpartition(".")[2] != "optim":
                 prefix = file.name_of("torch.optim")
@@ -241,17 +295,17 @@ class _Source:
     def _clip(self, edit: Clip) -> None:
         making = self._only(self._makings())
         if edit.by not in CLIPPING:
-            raise Unplaced("It needs more than a line.")
+            raise Unplaced("Such clipping needs more than a line.")
         file, call = self._at(making.stepped.place)
         statement = file.statement_of(call)
         receiver = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "step" else None
         if making.stepped.model is None or receiver is None or call.args or call.keywords:
-            raise Unplaced("Its step is no plain call of step().")
+            raise Unplaced("The optimiser's step is no plain call of step().")
         if not isinstance(statement, ast.Expr) or statement.value is not call:
-            raise Unplaced("Its step is part of another statement.")
+            raise Unplaced("The optimiser's step is part of another statement.")
         steps = [node for node in ast.walk(file.tree) if isinstance(node, ast.Attribute) and node.attr == "step"]
         if sum(ast.dump(node.value) == ast.dump(receiver) for node in steps) > 1:
-            raise Unplaced("It steps in several places.")
+            raise Unplaced("The optimiser steps in several places.")
         function = f"{file.name_of('torch.nn')}.utils.{CLIPPING[edit.by]}"
         file.insert_before(statement, f"{function}({making.stepped.model}.parameters(), {edit.threshold:g})")
 
@@ -269,7 +323,20 @@ class _Source:
             if isinstance(edit, ReplaceActivation | AddSkip) or (isinstance(edit, InsertNorm) and edit.after):
                 self._require_modules(edit.layers)
         file, statement, model = self._below_the_model(self._makings()[0])
-        self._insert(file, statement, edits, {"model": model}, behind=False)
+        behind = _is_made_in(statement, model)
+        if behind and not (isinstance(statement, SIMPLE) and all(isinstance(edit, OF_PRESENT) for edit in edits)):
+            raise Unplaced(f"{file.name}, line {statement.lineno}: one statement makes the network and its optimiser.")
+        self._insert(file, statement, edits, {"model": model}, behind=behind)
+        self.has_frozen |= _names_layers(edits)
+
+    def _give_out(self, edits: Sequence[NetworkEdit]) -> None:
+        """What is done to the output, at once behind the network, so that copies of it do the same."""
+        file, statement, model = self._below_the_model(self._makings()[0])
+        if _is_made_in(statement, model):
+            raise Unplaced(f"{file.name}, line {statement.lineno}: one statement makes the network and its optimiser.")
+        block = file.block_of(statement)
+        named = [one for one in block[: block.index(statement)] if _gives_name(one, model)]
+        self._insert(file, named[-1] if named else statement, edits, {"model": model}, behind=bool(named))
 
     def _require_modules(self, layers: Sequence[str]) -> None:
         """Code that puts modules in for others stops where φ is a function, or one module serves several layers."""
@@ -289,13 +356,16 @@ class _Source:
     def _below_the_model(self, making: Making) -> tuple[SourceFile, ast.stmt, str]:
         """The innermost statement in making an optimiser that knows the network by name, and makes no other one."""
         others = [frame.place for other in self.places.optimizers if other is not making for frame in other.frames]
+        why = Unplaced("The network has no name where its optimiser is made.")
         for standing in making.frames:
             if standing.model is None or standing.place in others:
                 continue
-            with suppress(Unplaced):
+            try:
                 file, call = self._at(standing.place)
                 return file, file.statement_of(call), standing.model
-        raise Unplaced("The network has no name where its optimiser is made.")
+            except Unplaced as reason:
+                why = reason
+        raise why
 
     def _tune(self, edits: Sequence[Edit]) -> None:
         """What is done to the optimiser, behind the statement that gives it a name."""
@@ -329,6 +399,18 @@ class _Source:
         if file.indentation(statement):
             body = body.replace("\n\n\n", "\n\n")
         (file.insert_behind if behind else file.insert_before)(statement, body)
+
+
+def _is_made_in(statement: ast.stmt, model: str) -> bool:
+    """Whether an expression in a statement gives the network its name."""
+    named = [node.target.id for node in ast.walk(statement) if isinstance(node, ast.NamedExpr)]
+    return model in named
+
+
+def _gives_name(statement: ast.stmt, model: str) -> bool:
+    """Whether the network gets its name in a statement, or in one inside it."""
+    stores = (node for node in ast.walk(statement) if isinstance(getattr(node, "ctx", None), ast.Store))
+    return any(isinstance(node, ast.expr) and ast.unparse(node) == model for node in stores)
 
 
 def _with_activation(architecture: Architecture, sites: set[str], activation: str) -> Architecture:
