@@ -160,6 +160,7 @@ def apply(
     batch: Any = None,
     dry_run: bool = False,
     seed: int = 0,
+    keep: bool = False,
 ) -> Applied:
     """Carry out a plan on a live model and its optimiser, in place; all of it, or nothing.
 
@@ -180,9 +181,14 @@ def apply(
             given and the first layer tells their shape.
         dry_run: find out on copies whether it can be done, and what would come of it.
         seed: of weights that are drawn; the framework's own random numbers stay as they are.
+        keep: let the network compute, right after the change, exactly what it did before, so that a training that is
+            under way goes on from where it was. Norms and skips then come with a factor α each, which is learned from 0
+            on: z + α(N(z) - z) in place of N(z), φ(z) + αx in place of φ(z) + x. Other changes to what a network
+            computes are refused.
 
     Raises:
-        CannotEdit: the plan cannot be carried out here. Model and optimiser are then as they were.
+        CannotEdit: the plan cannot be carried out here, or not with ``keep``. Model and optimiser are then as they
+                were.
         UnsupportedModel: no adapter knows the model's class, or its forward pass fails on the batch.
     """
     edits = plan if isinstance(plan, list | tuple) else getattr(plan, "edits", None)
@@ -190,7 +196,7 @@ def apply(
         raise IsometryError(
             f"plan: a {type(plan).__name__} was given; one of those that isometry.prescribe gives is needed, or edits."
         )
-    return adapter_of(model).apply(edits, model, optimizer, batch=batch, dry_run=dry_run, seed=seed)
+    return adapter_of(model).apply(edits, model, optimizer, batch=batch, dry_run=dry_run, seed=seed, keep=keep)
 
 
 def fix(

@@ -185,6 +185,7 @@ class Framework(Protocol):
         batch: Any = None,
         dry_run: bool = False,
         seed: int = 0,
+        keep: bool = False,
     ) -> Applied:
         """Change a live model and its optimiser."""
 

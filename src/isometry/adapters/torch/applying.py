@@ -16,12 +16,29 @@ from isometry.adapters.torch.retuning import require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.surrounding import AsBefore
 from isometry.errors import CannotEdit, UnsupportedModel
-from isometry.network.edits import Edit, NetworkEdit, Reinitialise, ScaleRate, ScaleWeights, SetForgetBias, Standardise
+from isometry.network.edits import (
+    AddSkip,
+    ChangeOptimizer,
+    Clip,
+    Edit,
+    InsertNorm,
+    NetworkEdit,
+    Reinitialise,
+    ScaleRate,
+    ScaleWeights,
+    SetEpsilon,
+    SetForgetBias,
+    Standardise,
+    Unfreeze,
+    WarmUp,
+)
 
 __all__ = ["Applied", "apply"]
 
 OF_WEIGHTS = (Reinitialise, ScaleWeights, SetForgetBias)
 """Changes for which no forward pass has to be followed."""
+KEEPING = (AddSkip, InsertNorm, Unfreeze, ScaleRate, WarmUp, ChangeOptimizer, SetEpsilon, Clip)
+"""Changes after which a network can compute what it did before."""
 SAMPLES, STEPS = 8, 6
 """Size of a batch that is made up, and length of its sequences."""
 SIDES = (32, 28, 8, 64, 224)
@@ -85,10 +102,13 @@ def apply(
     batch: Any = None,
     dry_run: bool = False,
     seed: int = 0,
+    keep: bool = False,
 ) -> Applied:
     """Carry out changes to a network and to its training, all of them or none."""
     if not isinstance(model, nn.Module):
         raise CannotEdit(f"model: a {type(model).__name__} was given; a torch.nn.Module is needed.")
+    if keep:
+        _require_keeping(edits)
     training = tuple(edit for edit in edits if not isinstance(edit, NetworkEdit))
     network = tuple(edit for edit in edits if isinstance(edit, NetworkEdit))
     require_possible(training)
@@ -105,7 +125,7 @@ def apply(
     checks: Undo = []
     before, known = trained(model), {name for name, _ in model.named_parameters()}
     try:
-        left_out = _change(model, network, batch, seed, undo)
+        left_out = _change(model, network, batch, undo, seed=seed, keep=keep)
         if len(tuning) < len(training):
             _standardise(model, batch, undo)
         newcomers = untrained_before(model, before)
@@ -125,6 +145,15 @@ def apply(
     return Applied(names, left_out, undo, checks=checks, stack=_stacks.setdefault(model, []))
 
 
+def _require_keeping(edits: Sequence[Edit]) -> None:
+    unable = list(dict.fromkeys(type(one).__name__ for one in edits if not isinstance(one, KEEPING)))
+    if unable:
+        raise CannotEdit(
+            f"keep=True: {' and '.join(unable)} cannot be carried out without changing what the network computes. "
+            f"Apply the plan without keep, or give it without {'it' if len(unable) == 1 else 'them'}."
+        )
+
+
 def _require_fitting(optimizer: Any, model: nn.Module, tuning: Sequence[Edit]) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise CannotEdit(f"optimizer: a {type(optimizer).__name__} was given; a torch.optim.Optimizer is needed.")
@@ -140,12 +169,14 @@ def _require_fitting(optimizer: Any, model: nn.Module, tuning: Sequence[Edit]) -
         )
 
 
-def _change(model: nn.Module, edits: Sequence[NetworkEdit], batch: Any, seed: int, undo: Undo) -> tuple[str, ...]:
+def _change(
+    model: nn.Module, edits: Sequence[NetworkEdit], batch: Any, undo: Undo, *, seed: int, keep: bool
+) -> tuple[str, ...]:
     if batch is not None or all(isinstance(edit, OF_WEIGHTS) for edit in edits):
-        return edit(model, edits, batch=batch, seed=seed, undo=undo)
+        return edit(model, edits, batch=batch, seed=seed, undo=undo, keep=keep)
     for inputs in _made_up(model):
         try:
-            return edit(model, edits, batch=inputs, seed=seed, undo=undo)
+            return edit(model, edits, batch=inputs, seed=seed, undo=undo, keep=keep)
         except UnsupportedModel:  # it takes inputs of another shape
             continue
     raise CannotEdit(

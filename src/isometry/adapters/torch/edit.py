@@ -15,12 +15,13 @@ from isometry.adapters.torch.biases import biases_of, set_bias
 from isometry.adapters.torch.gates import gate_biases, no_forget_gates
 from isometry.adapters.torch.initialise import APART
 from isometry.adapters.torch.laws import Block, flat_orthogonal, normal
-from isometry.adapters.torch.restructuring import NORMS, Restructuring, Structural, Undo, require_somewhere
+from isometry.adapters.torch.restructuring import Restructuring, Undo, require_somewhere
 from isometry.adapters.torch.roots import compiler_of
 from isometry.adapters.torch.scaling import scale_output
 from isometry.adapters.torch.sites import Site, Sites
 from isometry.adapters.torch.surrounding import AsBefore
 from isometry.adapters.torch.weights import Matrix, fill, matrices_of, scaled
+from isometry.adapters.torch.wishes import NORMS, Structural
 from isometry.errors import CannotEdit
 from isometry.network.edits import (
     InsertNorm,
@@ -46,7 +47,13 @@ NUMBERS: dict[type, dict[str, float]] = {
 
 
 def edit(
-    model: nn.Module, edits: Iterable[NetworkEdit], *, batch: Any, seed: int = 0, undo: Undo | None = None
+    model: nn.Module,
+    edits: Iterable[NetworkEdit],
+    *,
+    batch: Any,
+    seed: int = 0,
+    undo: Undo | None = None,
+    keep: bool = False,
 ) -> tuple[str, ...]:
     """Carry out changes to a network on a live model, in place.
 
@@ -69,6 +76,8 @@ def edit(
         batch: one batch of training data, as ``check`` takes it, to follow a forward pass with; or a ``Call``.
         seed: of weights that are drawn; the global generators stay as they are.
         undo: gets what takes the changes back, to be called from the last one to the first.
+        keep: let norms and skips begin as the identity and as nothing, h = φ(z + α(N(z) - z)) + αx with an α each that
+            is learned from 0 on. Other changes are made as without it.
 
     Returns:
         What was not possible for single layers, one sentence each.
@@ -85,7 +94,7 @@ def edit(
     with _all_or_nothing(undo if undo is not None else []) as undo, process.unheard():
         call = _call(model, batch) if structural or scalings else Call(())
         if structural:
-            told += Restructuring(model, (call.args, call.kwargs), undo).carry_out(structural)
+            told += Restructuring(model, (call.args, call.kwargs), undo, keep=keep).carry_out(structural)
         for scaling in scalings:
             _require_known(model, scaling)
             undo.append(AsBefore(model))

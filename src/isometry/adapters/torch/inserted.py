@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isometry.adapters.torch.alteration import FUNCTIONS, groups_of
+from isometry.adapters.torch.gated import GATED, Gated
 
 __all__ = ["Activated", "BatchNormOfUnits", "Elementwise", "activation_module", "norm_over_units"]
 
@@ -93,7 +95,10 @@ class BatchNormOfUnits(nn.Module):
         return f"{len(self.weight)}, eps={self.eps}, momentum={self.momentum}"
 
 
-def norm_over_units(norm: str, shape: torch.Size, unit: int) -> nn.Module:
+class GatedBatchNormOfUnits(Gated, BatchNormOfUnits): ...
+
+
+def norm_over_units(norm: str, shape: torch.Size, unit: int, *, gated: bool = False) -> nn.Module:
     """A norm layer with a scale and a shift for every unit.
 
     Args:
@@ -102,18 +107,24 @@ def norm_over_units(norm: str, shape: torch.Size, unit: int) -> nn.Module:
             unit by unit.
         shape: of what it normalises, samples first.
         unit: dimension that counts the units, 1 or -1.
+        gated: let it begin as the identity.
     """
+    kind, arguments = _class_of(norm, shape, unit)
+    if not gated:
+        return kind(*arguments)
+    return GatedBatchNormOfUnits(*arguments) if kind is BatchNormOfUnits else GATED[kind](*arguments)
+
+
+def _class_of(norm: str, shape: torch.Size, unit: int) -> tuple[type[nn.Module], tuple[Any, ...]]:
     units, dimensions = shape[unit], len(shape)
     in_channels = unit == 1 and dimensions > 2
     if norm == "layer":
-        return nn.GroupNorm(1, units) if in_channels else nn.LayerNorm(units)
+        return (nn.GroupNorm, (1, units)) if in_channels else (nn.LayerNorm, (units,))
     if norm == "rms":
-        return nn.RMSNorm(units, eps=EPSILON)
+        return nn.RMSNorm, (units, EPSILON)
     if norm == "group":
-        return nn.GroupNorm(groups_of(units), units)
-    if in_channels or dimensions == 2:
-        return BATCH_NORMS[dimensions](units)
-    return BatchNormOfUnits(units)
+        return nn.GroupNorm, (groups_of(units), units)
+    return BATCH_NORMS[dimensions] if in_channels or dimensions == 2 else BatchNormOfUnits, (units,)
 
 
 class Activated(nn.Module):

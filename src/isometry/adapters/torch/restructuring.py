@@ -2,24 +2,25 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from isometry.adapters.torch.alteration import groups_of
+from isometry.adapters.torch.gated import GatedSkip
 from isometry.adapters.torch.inserted import BATCH_NORMS, Activated, activation_module, norm_over_units
 from isometry.adapters.torch.passes import Call
 from isometry.adapters.torch.places import Activation, Places, Step, look
 from isometry.adapters.torch.rewiring import Address, Change, Notes, Rewired, noting
 from isometry.adapters.torch.sites import kind_of
+from isometry.adapters.torch.wishes import Structural, Wish
 from isometry.errors import CannotEdit, IsometryError
 from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, ReplaceActivation
 
-__all__ = ["NORMS", "Restructuring", "Structural", "Undo", "require_somewhere"]
+__all__ = ["Restructuring", "Undo", "require_somewhere"]
 
-Structural = ReplaceActivation | InsertNorm | AddSkip
-NORMS = ("layer", "rms", "group", "batch")
 HOLDERS = frozenset({"linear", "conv", "embedding", "norm"})
 """Kinds of torch's own layers that stay what they are when a norm is put beside their weight."""
 SIDES = {"before": "norm", "after": "norm_after"}
@@ -45,39 +46,20 @@ def require_somewhere(edit: NetworkEdit, done: int, reasons: Sequence[str]) -> N
         raise CannotEdit(f"{type(edit).__name__} is possible at none of its layers. {why}{more}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What is to become of one layer's φ."""
-
-    activation: str | None = None
-    before: str | None = None
-    after: str | None = None
-    skip: bool = False
-
-    def with_edit(self, edit: Structural) -> "_Wish":
-        if isinstance(edit, ReplaceActivation):
-            return replace(self, activation=edit.activation)
-        if isinstance(edit, AddSkip):
-            return replace(self, skip=True)
-        return replace(self, after=edit.norm) if edit.after else replace(self, before=edit.norm)
-
-    @property
-    def is_activation_only(self) -> bool:
-        return self == _Wish(activation=self.activation)
-
-
 class Restructuring:
     """One round of changes to φ, norms and skips."""
 
-    def __init__(self, model: nn.Module, call: Call, undo: Undo) -> None:
-        self._model, self._call, self._undo = model, call, undo
-        self._wishes: dict[str, _Wish] = {}
+    def __init__(self, model: nn.Module, call: Call, undo: Undo, *, keep: bool = False) -> None:
+        self._model, self._call, self._undo, self._keep = model, call, undo, keep
+        self._wishes: dict[str, Wish] = {}
         self._asked: dict[int, set[str]] = {}
         """The layers that an edit, by its id, reaches as far as was seen beforehand."""
         self._rewired_before: set[str] = set()
         self._changed_before: set[str] = set()
         self._norms: dict[tuple[int | None, str], nn.Module] = {}
         """Norms of earlier edits, by the module of their φ and the side."""
+        self._skips: dict[str, nn.Module] = {}
+        """Gated skips of earlier edits, by their layer."""
         self._writing: dict[tuple[int, Address], Rewired] = {}
         """Changes of a φ that was computed in place."""
 
@@ -151,7 +133,7 @@ class Restructuring:
                 continue
             for layer in dict.fromkeys(one.layer for one in found):
                 self._asked.setdefault(id(edit), set()).add(layer)
-                self._wishes[layer] = self._wishes.get(layer, _Wish()).with_edit(edit)
+                self._wishes[layer] = self._wishes.get(layer, Wish()).with_edit(edit, keep=self._keep)
         require_somewhere(edit, len(set(edit.layers)) - len(reasons), reasons)
         return reasons
 
@@ -163,15 +145,28 @@ class Restructuring:
                 if names.isdisjoint((change.layer, *change.norms)):
                     continue
                 del rewired.changes[address]
-                before, after = (
-                    _kind_of_norm(rewired.module.get_submodule(path)) if path is not None else None
+                norms = (
+                    rewired.module.get_submodule(path) if path is not None else None
                     for path in (change.before, change.after)
                 )
-                self._wishes[change.layer] = _Wish(change.activation, before, after, change.skip)
+                gated = frozenset({"skip"} if change.gate is not None else ())
+                wish = Wish(change.activation, skip=change.skip, gated=gated)
+                self._wishes[change.layer] = wish.beside(*norms, keep=self._keep)
+                if change.gate is not None:
+                    self._take_out(rewired.module, change.gate, change.layer)
                 self._rewired_before.add(change.layer)
                 self._changed_before.add(change.layer)
             wanted = {change.layer for change in rewired.changes.values() if change.skip}
             rewired.reads = {at: (layer, place) for at, (layer, place) in rewired.reads.items() if layer in wanted}
+
+    def _take_out(self, module: nn.Module, path: str, layer: str) -> None:
+        """A gated skip leaves its holder until it is clear that it is still wished for."""
+        parent, _, name = path.rpartition(".")
+        held = module.get_submodule(parent)._modules
+        gate = held.pop(name, None)
+        if gate is not None:  # the first of several runs of the layer has not taken it yet
+            self._skips[layer] = gate
+            self._undo.append(_Put(held, name, gate))
 
     def _dissolve(self, places: Places) -> bool:
         """The same where an earlier edit has put a module in the place of φ."""
@@ -186,9 +181,7 @@ class Restructuring:
             wish, inner = self._wishes[layer], module.activation
             norms = {side: getattr(module, name) for side, name in SIDES.items() if hasattr(module, name)}
             self._norms |= {(id(inner), side): norm for side, norm in norms.items()}
-            earlier = {side: _kind_of_norm(norm) for side, norm in norms.items()}
-            before, after = wish.before or earlier.get("before"), wish.after or earlier.get("after")
-            self._wishes[layer] = replace(wish, before=before, after=after)
+            self._wishes[layer] = wish.beside(norms.get("before"), norms.get("after"), keep=self._keep)
             self._changed_before.add(layer)
             self._put(module, inner)
         return bool(found)
@@ -241,38 +234,42 @@ class Restructuring:
 
     def _norm(self, places: Places, one: Activation, side: str) -> nn.Module | None:
         """The norm that is wished for, on the device and in the precision of the layer's parameters."""
-        norm: str | None = getattr(self._wishes[one.layer], side)
+        wish = self._wishes[one.layer]
+        norm: str | None = getattr(wish, side)
         if norm is None:
             return None
-        own = [
-            parameter.dtype
-            for site in places.sites.all
-            if site.name == one.layer
-            for parameter in site.parameters.values()
-            if parameter.is_floating_point()
-        ]
-        new = norm_over_units(norm, one.z, one.unit).to(one.device, own[0] if own else one.dtype)
+        new = norm_over_units(norm, one.z, one.unit, gated=side in wish.gated).to(one.device, _dtype(places, one))
         earlier = self._norms.get((id(one.module), side))
-        return earlier if earlier is not None and _is_alike(earlier, new) else new
+        return new if earlier is None or not self._stays(earlier, new) else earlier
+
+    def _skip(self, places: Places, one: Activation) -> nn.Module | None:
+        """The module of a skip that has α, likewise."""
+        if "skip" not in self._wishes[one.layer].gated:
+            return None
+        return self._skips.get(one.layer) or GatedSkip().to(one.device, _dtype(places, one))
 
     # --------------------------------------------------------- a change on the way
 
     def _rewire(self, places: Places, layer: str) -> None:
         wish, runs = self._wishes[layer], places.of(layer)
-        holder, prefix = _holder(places, runs[0]) if wish.before or wish.after else (None, "")
+        holder, ending = _holder(places, runs[0]) if wish.before or wish.after or wish.gated else (None, "")
         module, addresses = self._where(places, layer, wish, holder)
         rewired = next((one for one in _rewired(module, inside=False)), None)
         if rewired is None:
             rewired = Rewired(module)
             self._undo.append(_Put(vars(module), "forward", vars(module).get("forward")))
             vars(module)["forward"] = rewired
-        before, after = (
-            self._hold(self._norm(places, runs[0], side), holder, prefix + suffix, module)
-            for side, suffix in (("before", ""), ("after", "_after"))
+        before, after, gate = (
+            self._hold(new, holder, name, module)
+            for new, name in (
+                (self._norm(places, runs[0], "before"), f"inserted_norm{ending}"),
+                (self._norm(places, runs[0], "after"), f"inserted_norm{ending}_after"),
+                (self._skip(places, runs[0]), f"inserted_skip{ending}"),
+            )
         )
         for run in runs:
             at = addresses[run.step]
-            rewired.changes[at] = Change(layer, run.norms, wish.activation, before, after, wish.skip)
+            rewired.changes[at] = Change(layer, run.norms, wish.activation, before, after, wish.skip, gate)
             if run.in_place:
                 self._writing[id(rewired), at] = rewired
             if wish.skip and run.reading is not None:
@@ -281,7 +278,7 @@ class Restructuring:
                 _without_fused_pass(places.called[call], self._undo)
 
     def _where(
-        self, places: Places, layer: str, wish: _Wish, holder: nn.Module | None
+        self, places: Places, layer: str, wish: Wish, holder: nn.Module | None
     ) -> tuple[nn.Module, dict[Step, Address]]:
         """The smallest module in whose forward pass every φ of a layer has an address that is nobody else's."""
         runs = places.of(layer)
@@ -307,7 +304,7 @@ class Restructuring:
         module: nn.Module,
         addresses: Mapping[Step, Address],
         runs: Sequence[Activation],
-        wish: _Wish,
+        wish: Wish,
     ) -> bool:
         own = {run.step for run in runs}
         if not own <= addresses.keys():
@@ -323,17 +320,27 @@ class Restructuring:
             for step, reading in readings
         )
 
-    def _hold(self, norm: nn.Module | None, holder: nn.Module | None, name: str, module: nn.Module) -> str | None:
-        """Put a norm into a module that holds it; its path from the module that is rewired."""
-        if norm is None or holder is None:
+    def _hold(self, new: nn.Module | None, holder: nn.Module | None, name: str, module: nn.Module) -> str | None:
+        """Put a norm or a skip into a module that holds it; its path from the module that is rewired."""
+        if new is None or holder is None:
             return None
         present = holder._modules.get(name)
-        if present is None or not _is_alike(present, norm):
-            norm.train(holder.training)
+        if present is None or not self._stays(present, new):
+            new.train(holder.training)
             self._undo.append(_Put(holder._modules, name, present))
-            holder._modules[name] = norm
+            holder._modules[name] = new
         path = next(path for path, part in module.named_modules() if part is holder)
         return f"{path}.{name}" if path else name
+
+    def _stays(self, earlier: nn.Module, new: nn.Module) -> bool:
+        """Whether what an earlier edit has put there will do."""
+        is_alike = repr(earlier) == repr(new)
+        if self._keep and not is_alike:
+            raise CannotEdit(
+                f"keep=True: a {type(new).__name__} would take the place of the {type(earlier).__name__} of an earlier "
+                "edit, and change what the network computes. Undo that edit first, or apply the plan without keep."
+            )
+        return is_alike
 
     def _require_met(self) -> None:
         """Every change is reached; and where the model looks for φ in z, it is there."""
@@ -434,40 +441,35 @@ def _rewired(module: nn.Module, *, inside: bool = True) -> Iterator[Rewired]:
 
 
 def _holder(places: Places, one: Activation) -> tuple[nn.Module, str]:
-    """A module that can hold a norm for a layer, and the norm's name there.
+    """A module that can hold norms and skips for a layer, and how their names end there.
 
     One that goes through its children, or that would pass for several layers if it had any, cannot.
     """
     site = next(site for site in places.sites.all if site.name == one.layer)
     if site.module is not None and kind_of(site.module) in HOLDERS:
-        return site.module, "inserted_norm"
+        return site.module, ""
     for call in reversed(one.step.calls):
         module = places.called[call]
         is_list = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
         is_layer = not module._modules and any(True for _ in module.parameters(recurse=False))
         if id(module) in places.sites.module_names and not is_list and not is_layer and module is not one.module:
-            return module, f"inserted_norm_{one.layer.replace('.', '_')}"
+            return module, f"_{one.layer.replace('.', '_')}"
     raise CannotEdit(
-        f"`{one.layer}`: there is no module that could hold its norm. Put the layer into a module that is no "
-        "torch.nn.Sequential."
+        f"`{one.layer}`: there is no module that could hold its norm or the α of its skip. Put the layer into a module "
+        "that is no torch.nn.Sequential."
     )
 
 
-def _kind_of_norm(norm: nn.Module) -> str:
-    match norm:
-        case nn.RMSNorm():
-            return "rms"
-        case nn.GroupNorm() if norm.num_groups > 1:
-            return "group"
-        case nn.LayerNorm() | nn.GroupNorm():
-            return "layer"
-        case _:
-            return "batch"
-
-
-def _is_alike(one: nn.Module, other: nn.Module) -> bool:
-    shapes = [[parameter.shape for parameter in module.parameters()] for module in (one, other)]
-    return type(one) is type(other) and shapes[0] == shapes[1]
+def _dtype(places: Places, one: Activation) -> torch.dtype:
+    """The precision of the parameters of a φ's layer; that of φ where it has none."""
+    own = [
+        parameter.dtype
+        for site in places.sites.all
+        if site.name == one.layer
+        for parameter in site.parameters.values()
+        if parameter.is_floating_point()
+    ]
+    return own[0] if own else one.dtype
 
 
 def _without_fused_pass(module: nn.Module, undo: Undo) -> None:

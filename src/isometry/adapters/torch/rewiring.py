@@ -81,6 +81,8 @@ class Change:
     """Path of a norm layer, from the module that is rewired."""
     after: str | None = None
     skip: bool = False
+    gate: str | None = None
+    """Path of the module that scales the skip."""
     in_place: bool = False
     """Whether the result is to be found in z, where the model looks for it."""
 
@@ -251,7 +253,7 @@ class _Pass(TorchFunctionMode):
             h = self._rewired.module.get_submodule(change.after)(h)
         read = self._read.pop(change.layer, None) if change.skip else None
         if read is not None and read.shape == h.shape:
-            h = h + read
+            h = h + read if change.gate is None else self._rewired.module.get_submodule(change.gate)(h, read)
         if _under_way.notes is not None:
             key = (id(self._rewired), at)
             _under_way.notes.met.add(key)
