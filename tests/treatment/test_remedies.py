@@ -251,6 +251,25 @@ def test_momentum_is_taken_as_built_up():
     assert fitting_factor(run_of(SGD | {"momentum": 0.9}, ratio=2e-3)) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("sharpness", "rate"),
+    [
+        (0.8, 0.3),  # 2 / λ = 2.5, an eighth of it is 0.31
+        (200.0, 0.1),  # steps that fit are larger than that
+        (1e-9, 3.0),  # no curvature says nothing: 30 times the rate with which steps fit
+        (-3.0, 0.1),
+        (np.nan, 0.1),
+        (0.0, 0.1),
+    ],
+)
+def test_gradient_descent_may_take_the_larger_steps_that_curvature_allows(sharpness, rate):
+    told = {"curvature": [{"step": 0, "sharpness": sharpness}]}
+    assert fitting_factor(run_of(ratio=0.02, **told)) == pytest.approx(rate / 0.1)
+    slow = SGD | {"lr": 0.01, "momentum": 0.9}
+    assert fitting_factor(run_of(slow, ratio=0.002, **told)) == pytest.approx(rate / 0.1)
+    assert fitting_factor(run_of(ADAM | {"lr": 3.0}, **told)) == pytest.approx(1e-3)
+
+
 def test_the_rate_of_an_adaptive_optimiser_is_judged_by_ordinary_weights():
     # 0.02 / √64 is 0.0025, whatever the weights were drawn like; the nearest half decade is 0.003.
     for rms in (0.125, 12.5):

@@ -82,6 +82,7 @@ _KINDS: dict[str, type | UnionType] = {
     "inf": int,
     "lr": float | int,
     "cost": float | int,
+    "sharpness": float | int,
     "elapsed": float | int,
     "parameters": list,
     "counts": list,

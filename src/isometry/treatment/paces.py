@@ -38,6 +38,12 @@ FITTING = 0.02
 """Update ratio of the first step, momentum's build-up included, at the rates that serve best: 0.003 to 0.13 over five
 small networks under Adam, SGD and SGD with momentum, calibrated 2026-11; 0.02 is within a factor of seven of them all.
 """
+CURVED = 1 / 8
+"""Part of 2 (1 − β) / λ, with λ the sharpness before the first step, that no network was hurt by. At the bound itself
+some are: curvature grows while they learn. Measured: benchmarks/curvature.py."""
+FARTHER = 30
+"""Times the rate with which steps fit, at most, that curvature may ask for. In networks of one layer the best rate was
+so much higher; where signals vanish there is no curvature either, and that says nothing."""
 HALF_DECADE = sqrt(10)
 """Rates are not worth telling more finely: the best ones of different networks scatter by more."""
 QUIET = 5
@@ -50,14 +56,18 @@ def fitting_factor(run: Run) -> float | None:
     """What to multiply the rate by, so that steps have the size that serves best; None where no step was seen.
 
     Where an optimiser divides by the gradient's size, its rate is its step: then the size of ordinary weights decides,
-    and not what the sick ones were. A power of √10, as nothing finer is known.
+    and not what the sick ones were. Where the curvature of the loss is known, gradient descent may take the larger
+    steps that this allows: they fit shallow networks. A power of √10, as nothing finer is known.
     """
     rate = rate_of(run)
     if is_adaptive(run) and rate:
         fitting = adam_rate(run)
         return None if fitting is None else half_decade(fitting / rate)
     step = relative_step(run)
-    return None if step is None else half_decade(FITTING / step)
+    if step is None:
+        return None
+    factor = FITTING / step
+    return half_decade(max(factor, min(_factor_by_curvature(run) or factor, FARTHER * factor)))
 
 
 def relative_step(run: Run) -> float | None:
@@ -201,6 +211,15 @@ def _without_momentum(run: Run) -> float:
         return 1.0
     momentum = float(_optimizer(run).get("momentum") or 0.0)
     return 1 - momentum if 0 <= momentum < 1 else 1.0
+
+
+def _factor_by_curvature(run: Run) -> float | None:
+    """What to multiply the rate by, so that no step overshoots by the curvature before the first one."""
+    event, rate = next(iter(run.history.events("curvature")), None), rate_of(run)
+    sharpness = event.get("sharpness") if event is not None else None
+    if not sharpness or not 0 < sharpness < np.inf or rate is None:
+        return None
+    return float(CURVED * 2 * _without_momentum(run) / (sharpness * rate))
 
 
 def _first_gradients(run: Run) -> tuple[Array, Array] | None:

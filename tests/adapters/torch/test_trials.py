@@ -1,6 +1,7 @@
 """Experiments trained with changes, held against loops and models written by hand."""
 
 import copy
+import functools
 import math
 import pickle
 from dataclasses import replace
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from isometry import CannotEdit, Signal
+from isometry.adapters.torch.curvature import sharpness_of
 from isometry.adapters.torch.retuning import retuned
 from isometry.adapters.torch.standardising import standardise
-from isometry.adapters.torch.train import train, train_many
+from isometry.adapters.torch.train import first_batch, train, train_many
 from isometry.adapters.torch.trials import TorchTrainer
 from isometry.history.store import open_run
 from isometry.network.edits import (
@@ -349,6 +351,27 @@ def test_a_watched_course_shows_the_treated_network_and_what_its_optimiser_recei
     gradient = run.history[Signal.WEIGHT_GRADIENT, "rms"] * np.sqrt(run.history[Signal.WEIGHT_GRADIENT, "count"])
     assert np.nanmax(gradient) <= 1e-3 * 1.0001
     assert run.history.events("optimizer")[0]["lr"] == 0.05
+
+
+def test_an_untreated_course_by_sgd_tells_the_curvature_before_its_first_step_and_trains_as_without(tmp_path: Path):
+    trainer = TorchTrainer(experiment(), every=1)
+    torch.manual_seed(7)
+    course, own = trainer.train((), seed=2, run=tmp_path / "watched"), torch.rand(1)
+    torch.manual_seed(7)
+    assert own == torch.rand(1)
+    assert np.array_equal(course.losses, TorchTrainer(experiment()).train((), seed=2).losses)
+    (event,) = open_run(course.run).history.events("curvature")
+    torch.manual_seed(2)
+    model = experiment().build().train()
+    inputs, targets = first_batch(experiment(), 2)
+    expected = sharpness_of(lambda: experiment().loss_fn(model(inputs), targets), list(model.parameters()))
+    assert (event["step"], event["sharpness"]) == (0, pytest.approx(expected.value))
+
+    treated = trainer.train((ScaleRate(0.5),), seed=2, run=tmp_path / "treated")
+    adam = experiment(optimizer=functools.partial(torch.optim.Adam, lr=1e-3))
+    adaptive = TorchTrainer(adam).train((), seed=2, run=tmp_path / "adam")
+    for other in (treated, adaptive):
+        assert not open_run(other.run).history.events("curvature")
 
 
 def test_a_failure_of_the_users_code_is_kept_with_the_epochs_before_it(tmp_path: Path):

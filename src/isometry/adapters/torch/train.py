@@ -71,6 +71,7 @@ def train(
     every: int | None = None,
     signals: Sequence[str] | None = None,
     after_epoch: Callable[[int, nn.Module], Mapping[str, float]] | None = None,
+    events: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Trained:
     """Train once from a seed; the caller's random numbers stay as they were.
 
@@ -81,6 +82,7 @@ def train(
         every: record each so many steps; by default as the budget of a watch allows.
         signals: names of the signals to keep; all if none are named.
         after_epoch: gets the number of the epoch that has ended and the model; what it returns is logged.
+        events: what a watched run is told before its first step, by kind.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -92,6 +94,9 @@ def train(
             watch(model, optimizer, run=run, every=every, signals=signals) if run is not None else nullcontext()
         )
         with watching as open_watch:
+            if open_watch is not None:
+                for kind, facts in (events or {}).items():
+                    open_watch.note(kind, **facts)
             for epoch in range(experiment.epochs):
                 model.train()
                 heard = []

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isometry.adapters.torch.curvature import sharpness_of
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.inspector import own_numbers
 from isometry.adapters.torch.retuning import require_possible, retuned
@@ -59,9 +60,12 @@ class TorchTrainer:
         folder = fresh_folder(Path(run)) if run is not None else None
         losses, by_metric = _Losses(self.experiment), self.experiment.metric is not None
         treated = replace(self.treated(edits), loss_fn=losses)
+        events = _curvature(self.experiment, seed) if folder is not None and not edits else {}
         started = perf_counter()
         try:
-            trained = train(treated, seed=seed, run=folder, every=self.every, after_epoch=losses.epoch_ended)
+            trained = train(
+                treated, seed=seed, run=folder, every=self.every, after_epoch=losses.epoch_ended, events=events
+            )
             score = self._score(trained, seed)
         except IsometryError:
             raise
@@ -156,6 +160,20 @@ class _Losses:
         self.means[number] = float(torch.stack(self._heard).mean())
         self._heard.clear()
         return {}
+
+
+def _curvature(experiment: Experiment, seed: int) -> dict[str, dict[str, float]]:
+    """The event that tells λ of the loss on the first batch; none where no rate is judged by it, or it is not known."""
+    try:
+        with own_numbers(seed):
+            model = experiment.build().train()
+            if not isinstance(experiment.optimizer(model.parameters()), torch.optim.SGD):
+                return {}
+            inputs, targets = first_batch(experiment, seed)
+            found = sharpness_of(lambda: experiment.loss_fn(model(inputs), targets), list(model.parameters()))
+    except Exception:  # noqa: BLE001  what the user's functions raise will be raised again by the training, and told there
+        return {}
+    return {"curvature": {"sharpness": found.value, "error": found.error, "products": found.rounds}}
 
 
 def next_number() -> int:

@@ -204,6 +204,12 @@ class TorchWatch:
                 if self._recorder is not None and not self._closed:
                     self._recorder.scalar(max(self._step - 1, 0), name, float(value))
 
+    def note(self, kind: str, /, **facts: Any) -> None:
+        """Keep an event of the present step that was found out elsewhere."""
+        with self._guard():
+            if not self._closed:
+                self._event(kind, self._step, **facts)
+
     def close(self, ending: str = "finished") -> None:
         """Take every hook off and finish the files; may be called again."""
         if self._closed or os.getpid() != self._process:
