@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pages import put
+
 import isometry
 from isometry.adapters.script_trainer import ScriptTrainer, placed
 from isometry.network.script import Script
@@ -30,7 +32,6 @@ CASES = {
     "network in another file, convolutions": (HERE / "by_hand", "images.py", ()),
     "module level, scheduled rate": (HERE / "by_hand", "steep.py", ()),
 }
-BEGIN, END = "<!-- patches: begin -->", "<!-- patches: end -->"
 COLUMNS = "| script | remedy | untreated | treated | patched | patched − treated, seed by seed | lines | left | alike |"
 
 
@@ -54,10 +55,7 @@ def main() -> None:
     )
     print(head)
     if options.write:
-        page = options.write.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        text = "\n".join([BEGIN, head, "", COLUMNS, "|" + "---|" * (COLUMNS.count("|") - 1), *rows, END])
-        options.write.write_text(before + text + rest.split(END)[1], encoding="utf-8")
+        put(options.write, "patches", [head, "", COLUMNS, "|" + "---|" * (COLUMNS.count("|") - 1), *rows])
 
 
 def row(name: str, seeds: int, most: int, place: Path) -> str:

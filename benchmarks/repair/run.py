@@ -1,6 +1,6 @@
 """How many sick trainings ``isometry.fix`` repairs, and whether it leaves healthy ones alone.
 
-python benchmarks/repair/run.py [--only WORD] [--seeds 3] [--most 5] [--write docs/repair.md]
+python benchmarks/repair/run.py [--cases heldout] [--only WORD] [--seeds 3] [--most 5] [--write docs/repair.md]
 
 Repaired is a training whose treated arm reaches the case's target from at least two of three seeds, within the same
 number of steps. Beside it two baselines with as many trainings: changes drawn at random from the same remedies, and
@@ -41,6 +41,8 @@ from isometry.network.edits import (
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cases import CASES, Case
+from heldout import HELD_OUT
+from pages import put
 
 CAUTION = """\
 Repaired means that the treated arm reaches the case's target (accuracy 0.85 on images not trained on; 0.5 for the
@@ -48,6 +50,7 @@ recurrent network) from at least two of three seeds, within the same number of s
 the remedies were run on them, by the authors of the remedies, so they say less than cases of somebody else would; the
 last eleven sick ones were written together with their remedies.
 That a target can be reached is shown by the repairs themselves; of the batch-norm network of 40 layers it is not."""
+SETS = {"known": CASES, "heldout": HELD_OUT}
 ENOUGH = 2 / 3
 """Share of the seeds that must reach the target."""
 
@@ -135,6 +138,7 @@ def _always(architecture: Any) -> tuple[Edit, ...]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", choices=sorted(SETS), default="known")
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--most", type=int, default=5)
@@ -142,16 +146,19 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    for case in CASES:
+    for case in SETS[options.cases]:
         if options.only not in case.name:
             continue
         with tempfile.TemporaryDirectory() as folder:
             rows.append(examine(case, options.seeds, options.most, Path(folder)))
         print(_line(rows[-1]), flush=True)
     page = _page(rows, options.seeds)
-    print(page)
+    print(page if options.cases == "known" else "\n".join(_figures(rows)))
     if options.write:
-        options.write.write_text(page + _sections(options.write), encoding="utf-8")
+        if options.cases == "known":
+            options.write.write_text(page + _sections(options.write), encoding="utf-8")
+        else:
+            put(options.write, options.cases, _figures(rows))
     return 0
 
 
@@ -165,7 +172,7 @@ def _line(row: Row) -> str:
 
 def _page(rows: Sequence[Row], seeds: int) -> str:
     sick, healthy = [row for row in rows if row.case.sick], [row for row in rows if not row.case.sick]
-    lines = [
+    head = (
         "# How many trainings are repaired",
         "",
         f"Written by `benchmarks/repair/run.py`: {len(sick)} sick and {len(healthy)} healthy trainings of small "
@@ -173,7 +180,14 @@ def _page(rows: Sequence[Row], seeds: int) -> str:
         "",
         CAUTION,
         "",
-    ]
+    )
+    return "\n".join([*head, *_figures(rows)]) + "\n"
+
+
+def _figures(rows: Sequence[Row]) -> list[str]:
+    """How many of them, and each."""
+    sick, healthy = [row for row in rows if row.case.sick], [row for row in rows if not row.case.sick]
+    lines = []
     if sick:
         lines += [
             f"- repaired: {_of([row.reached for row in sick])}",
@@ -197,7 +211,7 @@ def _page(rows: Sequence[Row], seeds: int) -> str:
             *(f"{row.trainings:.1f}", random, always),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _sections(page: Path) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from cases import CASES, Case
+from pages import put
 
 import isometry
 from isometry.treatment.outcome import Outcome
@@ -29,7 +30,6 @@ CHOSEN = (
     "healthy: GRU",
 )
 """One of each kind; the others with --only."""
-BEGIN, END = "<!-- scripts: begin -->", "<!-- scripts: end -->"
 
 
 def main() -> None:
@@ -53,11 +53,7 @@ def main() -> None:
     table = ["| case | experiment | script | same verdict |", "|---|---|---|---|", *rows]
     print(head)
     if options.write:
-        page = options.write.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        _, after = rest.split(END)
-        text = "\n".join([BEGIN, head, "", *table, END])
-        options.write.write_text(before + text + after, encoding="utf-8")
+        put(options.write, "scripts", [head, "", *table])
 
 
 def both(case: Case, seeds: int, most: int, folder: Path) -> tuple[Outcome, Outcome]:
