@@ -112,7 +112,7 @@ def test_a_metric_is_a_global_variable_or_what_is_printed_last(trainer, tmp_path
         ("import torch; torch.nn.Linear(2, 2)(torch.ones(1, 2))", r"no training step that could be seen"),
         ("import os; os._exit(9)", r"its process ended with exit code 9"),
         ("input('which data? ')", r"EOFError"),
-        ("this is no python", r"SyntaxError"),
+        ("this is no python", r"SyntaxError: invalid syntax \(train\.py, line 1\)\.$"),
     ],
 )  # fmt: skip
 def test_a_script_that_cannot_be_trained_says_why(trainer, text, words):
@@ -123,6 +123,37 @@ def test_a_script_that_cannot_be_trained_says_why(trainer, text, words):
         rehearsed = replace(made, rehearsed=True).train((), seed=0, run=None)
         assert rehearsed.fault or rehearsed.run is None
         assert isnan(rehearsed.score)
+
+
+@pytest.mark.slow
+def test_paths_are_told_as_the_user_knows_them(trainer, tmp_path):
+    """A script is run in a mirror of its folder, which is gone when the message is read."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "net.py").write_text("def net(:\n    pass\n")
+    with pytest.raises(IsometryError, match=r"SyntaxError: invalid syntax \(parts/net\.py, line 1\)\. What"):
+        trainer("from parts.net import net").train((), seed=0, run=None)
+    text = "import os; print(os.getcwd())\nraise ValueError(__file__)"
+    with pytest.raises(IsometryError, match=f"ValueError: {tmp_path}/train.py\\."):
+        trainer(text).train((), seed=1, run=None)
+    outputs = [path.read_text() for path in sorted((tmp_path / "study/output").iterdir())]
+    assert outputs[0].startswith("Traceback")
+    assert f'File "{tmp_path}/train.py", line 1' in outputs[0]
+    assert outputs[1].startswith(f"{tmp_path}\n")
+    assert not any("scratch" in output for output in outputs)
+
+
+@pytest.mark.slow
+def test_the_run_names_the_script_itself(trainer, tmp_path):
+    course = trainer(REGRESSION).train((), seed=0, run=None)
+    assert open_run(course.run).provenance["command"] == [f"{tmp_path}/train.py"]
+
+
+@pytest.mark.slow
+def test_a_script_that_never_trains_leaves_no_folder_unless_it_printed_something(trainer, tmp_path):
+    for text, says_more in (("x = [1", False), ("import torch", False), ("print('hello')", True)):
+        with pytest.raises(IsometryError) as told:
+            trainer(text).train((), seed=0, run=None)
+        assert (tmp_path / "study").exists() == says_more == ("What it printed is in" in str(told.value))
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,14 @@ def test_worst_seed_is_looked_at_before_a_training_is_called_healthy(made: Made)
     assert outcome.before.run.folder.name == "untreated-seed-1"
 
 
+def test_a_training_that_ends_with_a_fault_of_its_own_is_not_told_to_need_nothing(made: Made) -> None:
+    healthy = tuple((UNTREATED, seed) for seed in range(3))
+    outcome = made({UNTREATED: GOOD}, healthy=healthy, faults=(UNTREATED,)).treat(GENTLE)
+    assert outcome.verdict == "no difference"
+    assert outcome.words.startswith("Every training ends with RuntimeError: shapes.")
+    assert headline(outcome) == "There was nothing to try"
+
+
 def test_breakdown_counts_as_worst(made: Made) -> None:
     outcome = made({UNTREATED: (0.9, 0.1, nan)}, healthy=((UNTREATED, 0), (UNTREATED, 1))).treat()
     assert outcome.before.run.folder is not None

@@ -23,6 +23,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from isometry.adapters.framework import FRAMEWORKS, Capture, Framework, Treatment, Watch, load_adapter
+from isometry.adapters.scratch import original
 from isometry.errors import UnsupportedModel
 
 __all__ = ["CaptureOutcome", "ScriptOutcome", "capture_script", "forget_our_frames", "run_script"]
@@ -113,7 +114,7 @@ def run_script(
     def attach(framework: str) -> _Watched:
         adapter = load_adapter(framework)
         watch = adapter.watch_process(
-            run=folder[0], budget=budget, every=every, provenance={"command": [script, *arguments]}
+            run=folder[0], budget=budget, every=every, provenance={"command": [original(script), *arguments]}
         )
         return _Watched(watch, treat(adapter) if treat is not None else None)
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import isfinite, nan
@@ -107,7 +108,11 @@ class ScriptTrainer:
         seconds = monotonic() - began
         course = self._course(result, killed, seed, place, log, seconds)
         if not edits and not self.rehearsed:
-            self._require_trained(course, result, log)
+            try:
+                self._require_trained(course, result, log)
+            except IsometryError:
+                _remove_what_says_nothing(self.folder, log)
+                raise
         return course
 
     def treated(self, edits: Sequence[Edit]) -> Script:
@@ -161,6 +166,9 @@ class ScriptTrainer:
                 shutil.move(task.run, run)
             if not edits and task.inputs.is_file():
                 shutil.move(task.inputs, self._inputs_known())
+            if task.scratch is not None:
+                for file in (log, task.result):
+                    _as_the_user_knows_it(file, task.scratch)
             return _told(task.result), code
 
     def _inputs_known(self) -> Path:
@@ -203,7 +211,7 @@ class ScriptTrainer:
         if result.trouble:
             return result.trouble.rstrip(".")
         if result.ending not in ("finished", "exception: SystemExit: 0"):
-            fault = " ".join(result.ending.removeprefix("exception: ").split())
+            fault = _fault_in_code(result.ending.removeprefix("exception: "), self.script.folder or Path())
             if fault.startswith("SystemExit: "):
                 return f"it left with {fault.replace('SystemExit: ', 'exit code ')}{_last_words(log)}"
             asks = " (it asks for input, and a training has none)" if fault.startswith("EOFError") else ""
@@ -222,27 +230,28 @@ class ScriptTrainer:
 
     def _require_trained(self, course: Course, result: Result | None, log: Path) -> None:
         """Whatever keeps the untreated script from being treated at all, said at once."""
-        name, where = self.script.target, f"What it printed is in {log}." if _lines(log) else "It printed nothing."
+        name = self.script.target
+        where = f" What it printed is in {log}." if _says_more(log) else "" if _lines(log) else " It printed nothing."
         if course.run is None and result is None:
-            raise IsometryError(f"{name}: {course.fault}. {where}")
+            raise IsometryError(f"{name}: {course.fault}.{where}")
         if result is None:
             return
         if course.run is None and result.trouble:
-            raise IsometryError(f"{name} could not be followed: {result.trouble}. {where}")
+            raise IsometryError(f"{name} could not be followed: {result.trouble}.{where}")
         if course.run is None and course.fault:
             hint = " Arguments of the script stand behind its name." if result.exit_code == MISUSED else ""
-            raise IsometryError(f"{name} ended before its first training step: {course.fault}.{hint} {where}")
+            raise IsometryError(f"{name} ended before its first training step: {course.fault}.{hint}{where}")
         if course.run is None:
             how = "made no training step that could be seen" if result.uses_framework else "never used torch"
             raise IsometryError(
                 f"{name} {how}. A step needs a forward pass with gradients, a backward pass and an "
-                f"update of the weights, all in the process of the script itself. {where}"
+                f"update of the weights, all in the process of the script itself.{where}"
             )
         metric = self.script.metric
         if metric is not None and not course.fault and not isfinite(course.score) and _is_unknown(metric, result, log):
             raise IsometryError(
                 f"metric: {name} ends without a number called {metric.name!r}, neither as a global "
-                f"variable nor printed behind that word. Name one that it has, or go by the loss without one. {where}"
+                f"variable nor printed behind that word. Name one that it has, or go by the loss without one.{where}"
             )
 
 
@@ -285,6 +294,32 @@ def _curve(losses: Floats) -> Floats:
     return np.array([part.mean() for part in np.array_split(losses, min(PARTS, len(losses)))])
 
 
+def _as_the_user_knows_it(file: Path, scratch: Path) -> None:
+    """Paths in a text as they are outside the mirror in which a script was run."""
+    if file.is_file() and (text := file.read_bytes()).find(mirror := os.fsencode(os.path.realpath(scratch))) >= 0:
+        file.write_bytes(text.replace(mirror, b""))
+
+
+def _fault_in_code(ending: str, folder: Path) -> str:
+    """An exception in one line; what Python could not read, with its file, as named in a folder, and its line."""
+    lines = ending.split("\n")
+    place = re.match(r"\s*File \"(.+)\", line (\d+)", lines[0])
+    if place is None:
+        return " ".join(ending.split())
+    path = Path(place[1])
+    name = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return f"{lines[-1].strip()} ({name}, line {place[2]})"
+
+
+def _remove_what_says_nothing(folder: Path, log: Path) -> None:
+    """Folders of a study in which nothing was trained, and an output that holds only what has been told."""
+    if not _says_more(log):
+        log.unlink(missing_ok=True)
+    for place in (*(entry for entry in folder.iterdir() if entry.is_dir()), folder):
+        with suppress(OSError):  # something is in it
+            place.rmdir()
+
+
 def _is_unknown(metric: Metric, result: Result, log: Path) -> bool:
     return result.value is None and _printed(metric.name, log) is None
 
@@ -311,6 +346,12 @@ def _printed(name: str, log: Path) -> float | None:
 def _last_words(log: Path) -> str:
     lines = [line.strip() for line in _lines(log) if line.strip(" ^~\t")]
     return f"; its last words: {' / '.join(lines[-LINES_TOLD:])}" if lines else ""
+
+
+def _says_more(log: Path) -> bool:
+    """Whether there is something that the exception does not say: printed words, or the way to it."""
+    lines = _lines(log)
+    return bool(lines) and not lines[0].startswith('  File "')
 
 
 def _lines(log: Path) -> list[str]:

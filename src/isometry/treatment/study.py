@@ -239,6 +239,10 @@ class _Study:
         """The outcome. ``found``: diagnoses that were made already, by place among the tried."""
         notes = [*_notes(untreated, self.seeds, left)]
         trials = (untreated, *tried)
+        own = [course.fault for course in untreated.courses if course.fault and not course.cut]
+        if before.healthy and len(own) == len(untreated.courses):
+            words = f"Every training ends with {own[0]}. No finding explains that, so nothing was changed."
+            return Outcome("no difference", words, trials, None, None, before, None, self.untouched)
         if before.healthy:
             words = "Nothing was found that slows, harms or stops the training, so nothing was changed."
             notes += [f"Not looked at: {one}." for one in _unjudged(before)]
