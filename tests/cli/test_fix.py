@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from isometry.cli.values import report_place
+from isometry.errors import IsometryError
 from isometry.treatment.remedy import remedies
 from tests.cli.conftest import Ended
 
@@ -67,6 +69,7 @@ def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Pat
         (("mine.py:deep", "--effects", "surgery"), "a list of some of retunes, reinitialises, restructures"),
         (("mine.py:deep", "--engine", "cluster"), "engine='cluster': one of local, serial, ray"),
         (("mine.py:deep", "--report", "fix.doc"), "--report fix.doc: a file that ends in one of .html"),
+        (("mine.py:deep", "--report", "mine.py/fix.html"), "mine.py is a file, so nothing can be put in it."),
     ],
 )
 def test_misuse_is_one_message(isometry: Call, sick: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -75,6 +78,19 @@ def test_misuse_is_one_message(isometry: Call, sick: Path, arguments: tuple[str,
     assert words in ended.err
     assert "Traceback" not in ended.err
     assert ended.out == ""
+    assert "untreated" not in ended.err, "found out before anything is trained"
+
+
+def test_a_report_that_could_not_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    assert report_place(str(locked / "new" / "fix.html")) == locked / "new" / "fix.html"
+    monkeypatch.setattr("os.access", lambda place, mode: place != locked)  # root may write everywhere
+    with pytest.raises(IsometryError, match="locked cannot be written to"):
+        report_place(str(locked / "new" / "fix.html"))
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(IsometryError, match=r"note\.txt is a file"):
+        report_place(str(tmp_path / "note.txt" / "deeper" / "fix.html"))
 
 
 def test_remedies_are_listed_with_what_they_cost(command: Call) -> None:

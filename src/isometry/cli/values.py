@@ -1,6 +1,7 @@
 """What may be written after an option: each reads one value, or says what was found, what is needed and what to do."""
 
 import math
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -102,4 +103,9 @@ def report_place(text: str) -> Path:
         raise IsometryError(
             f"--report {text}: a file that ends in one of {', '.join(FORMS)} is needed, or a folder that exists."
         )
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    if there != place and not there.is_dir():
+        raise IsometryError(f"--report {text}: {there} is a file, so nothing can be put in it. Name another place.")
+    if not os.access(there, os.W_OK):
+        raise IsometryError(f"--report {text}: {there} cannot be written to. Name another place.")
     return place

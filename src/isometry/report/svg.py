@@ -183,7 +183,9 @@ def _grid(chart: Chart, frame: Frame, names: Names) -> list[str]:
     parts.append(_line("edge", frame.left, frame.bottom, frame.right, frame.bottom))
     lean = max((text_width(t.words, SIZE) for t in names.ticks), default=0) * 0.64 + 6 if names.leaning else 0.0
     foot = frame.bottom + 36 + lean + (14.0 if chart.of(Span) else 0.0)
-    parts.append(_text((frame.left + frame.right) / 2, foot, chart.x.title, "axis", anchor="middle"))
+    reach = min(text_width(chart.x.title, SIZE), frame.width) / 2
+    centre = min((frame.left + frame.right) / 2, frame.width - reach)
+    parts.append(_text(max(centre, reach), foot, chart.x.title, "axis", anchor="middle"))
     middle = (frame.top + frame.bottom) / 2
     parts.append(
         f'<text class="axis" text-anchor="middle" transform="translate(14 {middle:.1f}) rotate(-90)">'
@@ -290,7 +292,8 @@ def _curve(shape: Line, frame: Frame) -> list[str]:
     if shape.markers:
         for at, x, y in zip(points, shape.x, shape.y, strict=True):
             if _known(at):
-                parts.append(_glyph(style, *at, f"marker s{style}", _value(shape, frame, float(x), float(y))))
+                words = _value(shape, frame, float(x), float(y))
+                parts.append(_glyph(style, *at, f"marker s{style}", words, look=_stroke(shape)))
     return parts
 
 
@@ -300,12 +303,13 @@ def _value(shape: Line, frame: Frame, x: float, y: float) -> str:
     return f"{where}, {shape.words}: {y:.3g}"
 
 
-def _glyph(style: int, x: float, y: float, kind: str, words: str = "", reach: float = 3.4) -> str:
+def _glyph(style: int, x: float, y: float, kind: str, words: str = "", *, look: str = "", reach: float = 3.4) -> str:
+    """``look``: attributes that stand above those of the kind."""
     said = f"<title>{safe(words)}</title>" if words else ""
     r = reach
     match style_of(style):
         case 0:
-            return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{r}">{said}</circle>'
+            return f'<circle class="{kind}"{look} cx="{x:.1f}" cy="{y:.1f}" r="{r}">{said}</circle>'
         case 1:
             d = f"M{x - r:.1f} {y - r:.1f}h{2 * r}v{2 * r}h{-2 * r}z"
         case 2:
@@ -316,7 +320,7 @@ def _glyph(style: int, x: float, y: float, kind: str, words: str = "", reach: fl
             d = f"M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}"
         case _:
             d = f"M{x - r:.1f} {y:.1f}h{2 * r}M{x:.1f} {y - r:.1f}v{2 * r}"
-    return f'<path class="{kind}" d="{d}">{said}</path>'
+    return f'<path class="{kind}"{look} d="{d}">{said}</path>'
 
 
 def _dot(style: int | None, x: float, y: float) -> str:

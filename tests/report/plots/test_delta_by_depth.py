@@ -27,6 +27,20 @@ def test_the_first_the_middle_and_the_last_step_are_shown():
     assert len({line.style for line in lines}) == 3
 
 
+def test_the_title_is_of_the_step_in_which_it_shows():
+    """δ explodes from step 1 on, so that step 0 would say that all is well."""
+    level, steep = np.zeros(8), np.linspace(9, 0, 8)
+    chart = delta_by_depth(make_run(delta_rms=10.0 ** np.array([level, steep, steep, steep])))
+    assert chart.title == "δ grows by 9.0 decades from fc8 to fc1, at step 1"
+
+
+def test_a_step_between_those_shown_that_tells_more_is_shown_as_well():
+    level, steep = np.zeros(8), np.linspace(9, 0, 8)
+    chart = delta_by_depth(make_run(delta_rms=10.0 ** np.array([level, steep, level, level, level])))
+    assert chart.title == "δ grows by 9.0 decades from fc8 to fc1, at step 1"
+    assert [line.words for line in chart.of(Line)] == ["step 0", "step 1", "step 2", "step 4"]
+
+
 def test_widths_do_not_tilt_the_profile():
     count = np.array([1e6, 1e4, 1e2])
     chart = delta_by_depth(make_run(delta_rms=1 / np.sqrt(count), delta_count=count))

@@ -27,6 +27,8 @@ LEVEL = 0.5
 def delta_by_depth(run: Run) -> Chart:
     """δ at every layer, on a log scale, at the first, the middle and the last recorded step.
 
+    Also at the one in which δ changes most on its way, where none of these shows that; the title speaks of it.
+
     The signal travels from right (output) to left (input). A straight slope is an exponential loss or gain: so many
     decades per layer. A level line is health. Layers beside the main path (residual branches, layers before a
     norm) are dots.
@@ -34,7 +36,7 @@ def delta_by_depth(run: Run) -> Chart:
     delta, unit = norms(run, Signal.DELTA)
     steps, names = run.history.steps, run.architecture.names
     found = chains(run.architecture)
-    rows = telling_rows(delta, steps)
+    rows = _rows(delta, steps, found[0])
     shapes: list[Shape] = []
     for style, row in enumerate(rows):
         shapes += _profile(run, delta[row], found, row, style)
@@ -159,14 +161,33 @@ def _levels(profile: Numbers, main: NDArray[np.int64], names: tuple[str, ...]) -
     return [Level(head * factor, words) for factor, words in said.items() if low <= np.log10(head * factor) <= high]
 
 
+def _rows(delta: Numbers, steps: NDArray[np.int64], main: NDArray[np.int64]) -> list[int]:
+    """The steps to show."""
+    rows = telling_rows(delta, steps)
+    changes = _changes(delta, main)
+    most = int(changes.argmax())
+    return sorted({*rows, most}) if changes[most] > changes[rows].max() + LEVEL else rows
+
+
+def _changes(delta: Numbers, main: NDArray[np.int64]) -> Numbers:
+    """By how many decades, up or down, δ changes between the ends of each step's profile; −1 where it has none."""
+    found = [ends(profile, main) for profile in delta]
+    return np.array(
+        [
+            -1.0 if at is None else abs(float(np.log10(profile[at[0]]) - np.log10(profile[at[1]])))
+            for profile, at in zip(delta, found, strict=True)
+        ]
+    )
+
+
 def _told(run: Run, delta: Numbers, main: NDArray[np.int64], rows: list[int]) -> tuple[str, str]:
     names, steps = run.architecture.names, run.history.steps
-    title = ""
+    changes = np.where([_underflows(run, delta[row]) for row in rows], np.inf, _changes(delta[rows], main))
+    telling = rows[int((changes >= changes.max() - LEVEL).argmax())]  # of those that tell as much, the first
+    title = f"{_sentence(run, delta[telling], main)}, at step {int(steps[telling]):,}"
     sentences = []
     for row in rows:
-        profile = delta[row]
-        said = _sentence(run, profile, main)
-        title = title or f"{said}, at step {int(steps[row]):,}"
+        said = _sentence(run, delta[row], main)
         sentences.append(f"At step {int(steps[row]):,} {said[0].lower() if said[0] != 'δ' else 'δ'}{said[1:]}.")
     alt = f"Line chart of the size of δ at {plural(len(names), 'layer')}, log scale. " + " ".join(sentences)
     return title, alt
