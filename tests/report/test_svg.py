@@ -11,10 +11,10 @@ from isometry.report.svg import SIZE, svg
 X = np.arange(3.0)
 
 
-def drawn(*shapes, x=None, y=None, width=640.0):
+def drawn(*shapes, x=None, y=None):
     x, y = x or Axis("step"), y or Axis("loss")
     chart = Chart(title="t", reading="r", x=x, y=y, shapes=shapes, alt="a", table=Table(("a",), ()), name="n")
-    return svg(chart, identifier="c", width=width)
+    return svg(chart, identifier="c")
 
 
 def test_markers_have_the_colour_of_their_curve():
@@ -31,9 +31,9 @@ def test_a_long_title_of_an_axis_stays_within_the_drawing():
     names = ("untreated", "critical initialisation (σ_w 1.41)")
     words = "score: minus the mean loss over the last tenth of the steps; higher is better"
     shape = Points("", np.array([1.0, 2.0]), np.array([0.0, 1.0]))
-    ink = drawn(shape, x=Axis(words), y=Axis("", scale="layers", names=names), width=500.0)
+    ink = drawn(shape, x=Axis(words), y=Axis("", scale="layers", names=names))
     centre = float(re.search(r'text-anchor="middle" x="([\d.]+)" y="[\d.]+">score', ink)[1])
     reach = text_width(words, SIZE) / 2
-    assert centre + reach <= 500 + 0.1  # as it is written
-    short = drawn(shape, x=Axis("score"), y=Axis("", scale="layers", names=names), width=500.0)
+    assert centre + reach <= 640 + 0.1  # as it is written
+    short = drawn(shape, x=Axis("score"), y=Axis("", scale="layers", names=names))
     assert float(re.search(r'x="([\d.]+)" y="[\d.]+">score', short)[1]) > centre
