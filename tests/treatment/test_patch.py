@@ -14,6 +14,7 @@ from isometry.network.edits import (
     AddSkip,
     ChangeOptimizer,
     Clip,
+    Decay,
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
@@ -271,6 +272,21 @@ def test_the_rate_rises_evenly_and_stays():
         seen.append(optimizer.param_groups[0]["lr"])
         step(model, optimizer)
     assert seen == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+
+
+def test_the_rate_falls_evenly_to_zero_and_rises_before_with_a_warm_up():
+    model = dense()
+    for edits, expected in (
+        ([Decay(4)], [0.8, 0.6, 0.4, 0.2, 0.0, 0.0]),
+        ([Decay(4), WarmUp(2)], [0.4, 0.6, 0.4, 0.2, 0.0, 0.0]),
+    ):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+        patched(edits, model, optimizer=optimizer)
+        seen = []
+        for _ in range(6):
+            seen.append(optimizer.param_groups[0]["lr"])
+            step(model, optimizer)
+        assert seen == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("by", "size"), [("norm", 0.5), ("value", 0.01)])

@@ -14,6 +14,7 @@ from isometry.network.edits import (
     AddSkip,
     ChangeOptimizer,
     Clip,
+    Decay,
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
@@ -28,6 +29,7 @@ from isometry.network.edits import (
 )
 from isometry.network.signals import Signal
 from isometry.treatment.paces import fitting_factor, half_decade, threshold
+from isometry.treatment.prescribe import prescribe
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedies, remedy
 from tests.runs import make_run
@@ -407,6 +409,25 @@ def test_a_warm_up_takes_a_tenth_of_the_training_at_most():
     (one,) = proposed("warm-up", finding("loss_spike", first_step=4), run_of(ADAM))
     assert one.edits == (WarmUp(20),)
     assert not proposed("warm-up", finding("loss_spike", first_step=150), run_of(ADAM))
+
+
+@pytest.mark.parametrize("problem", ["loss_spike", "learning_rate_too_high"])
+def test_a_rate_falls_over_the_training_where_something_was_learned_at_it(problem):
+    found = finding(problem, first_step=4)
+    (one,) = proposed("decay-rate", found)
+    assert one.edits == (Decay(200),)  # losses of 200 steps, of which 20 were recorded
+    for other in ("loss_not_decreasing", "non_finite"):
+        assert not proposed("decay-rate", found, run_of(), finding(other))
+    falling = make_run(names=NAMES, scalars={"loss": np.ones(200), "lr": np.linspace(0.1, 0.01, 200)})
+    assert not proposed("decay-rate", found, falling)
+    warmed = make_run(names=NAMES, scalars={"loss": np.ones(200), "lr": np.linspace(0.01, 0.1, 200)})
+    assert proposed("decay-rate", found, warmed)
+
+
+def test_a_lower_rate_is_tried_before_one_that_falls():
+    diagnosis = Diagnosis((finding("learning_rate_too_high"),), (), (), run_of(ratio=2.0))
+    order = [plan.remedy for plan in prescribe(diagnosis)]
+    assert order.index("lower-rate") < order.index("decay-rate")
 
 
 def test_plain_descent_becomes_adam_at_a_rate_that_suits_the_weights():

@@ -7,6 +7,7 @@ __all__ = [
     "AddSkip",
     "ChangeOptimizer",
     "Clip",
+    "Decay",
     "Edit",
     "InsertNorm",
     "NetworkEdit",
@@ -122,6 +123,14 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Decay:
+    """Let the learning rate fall evenly to zero."""
+
+    steps: int
+    """Of the whole training; it is zero afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeOptimizer:
     """Another optimiser for the same parameters."""
 
@@ -154,7 +163,7 @@ class Standardise:
     """Let the network see inputs of mean 0 and deviation 1, feature by feature, as the training data have them."""
 
 
-TrainingEdit = ScaleRate | WarmUp | ChangeOptimizer | SetEpsilon | Clip | Standardise
+TrainingEdit = ScaleRate | WarmUp | Decay | ChangeOptimizer | SetEpsilon | Clip | Standardise
 Edit = NetworkEdit | TrainingEdit
 
 

@@ -3,6 +3,7 @@
 from isometry.network.edits import (
     ChangeOptimizer,
     Clip,
+    Decay,
     Edit,
     InsertNorm,
     Reinitialise,
@@ -44,7 +45,7 @@ def _detail(edit: Edit) -> str:
             return f"σ_w {edit.gain:.2g}" + (", orthogonal" if edit.orthogonal else "")
         case Clip():
             return f"{edit.by} {edit.threshold:.2g}"
-        case WarmUp():
+        case WarmUp() | Decay():
             return f"{edit.steps} steps"
         case SetForgetBias():
             return f"{edit.value:.2g}" + (", input gates opposed" if edit.opposed else "")

@@ -15,6 +15,7 @@ from isometry.network.edits import (
     AddSkip,
     ChangeOptimizer,
     Clip,
+    Decay,
     Edit,
     InsertNorm,
     Reinitialise,
@@ -171,6 +172,11 @@ WARM_UP = """\
 warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor={start:.6g}, total_iters={steps})
 optimizer.register_step_post_hook(lambda *_: warm_up.step())"""
 
+DECAY = """\
+# The rate falls to zero; behind the line that makes the optimiser. It goes on by itself, step by step.
+decay = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters={steps})
+optimizer.register_step_post_hook(lambda *_: decay.step())"""
+
 CLIP = """\
 # Clipped gradients; behind the line that makes the optimiser. It goes on by itself, before every step.
 def clip(*_):
@@ -273,6 +279,7 @@ ORDER = (
     SetEpsilon,
     ScaleRate,
     WarmUp,
+    Decay,
     Clip,
 )
 """Weights are drawn while the layers still have their own names; the optimiser is made before it is tuned."""
@@ -333,6 +340,8 @@ def _sentence(edit: Edit) -> str:
             return f"Multiply the learning rate by {edit.factor:g}."
         case WarmUp():
             return f"Let the learning rate rise evenly over the first {edit.steps:,} steps."
+        case Decay():
+            return f"Let the learning rate fall evenly to zero over the {edit.steps:,} steps of the training."
         case ChangeOptimizer():
             return f"Use the optimiser {edit.name} at a learning rate of {edit.rate:g}."
         case SetEpsilon():
@@ -528,6 +537,8 @@ def _training_block(edit: Edit, architecture: Architecture) -> str:
             return EPSILON.format(value=edit.value)
         case WarmUp():
             return WARM_UP.format(start=1 / edit.steps, steps=edit.steps - 1)
+        case Decay():
+            return DECAY.format(steps=edit.steps)
         case ChangeOptimizer():
             return OPTIMISER.format(made=OPTIMISERS[edit.name].format(rate=edit.rate))
         case Clip():

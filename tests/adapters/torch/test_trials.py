@@ -24,6 +24,7 @@ from isometry.network.edits import (
     AddSkip,
     ChangeOptimizer,
     Clip,
+    Decay,
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
@@ -70,6 +71,7 @@ ALL = (
     ChangeOptimizer("adam", 0.01),
     ScaleRate(2.0),
     WarmUp(4),
+    Decay(9),
     Clip(0.5),
     Standardise(),
 )
@@ -198,6 +200,14 @@ def test_every_learning_rate_is_multiplied():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1.0, 3.0])
 
 
+def test_the_rate_falls_evenly_to_zero_on_top_of_a_warm_up():
+    ones = [[-1.0, 0.0]] * 5
+    alone = np.diff([0.0, *stepped([Decay(4)], ones)[0]])
+    assert alone / alone[0] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+    warmed = np.diff([0.0, *stepped([Decay(4), WarmUp(2)], ones)[0]])
+    assert warmed / alone[0] == pytest.approx([0.5, 0.75, 0.5, 0.25, 0.0])
+
+
 def test_the_rate_rises_evenly_on_top_of_a_schedule():
     ones = [[-1.0, 0.0]] * 5
     assert stepped([WarmUp(4)], ones)[0] == pytest.approx([0.125, 0.375, 0.75, 1.25, 1.75])
@@ -251,6 +261,7 @@ def test_another_optimiser_trains_the_same_parameters_and_the_rate_is_multiplied
         (ScaleRate(0.0), r"factor = 0; a number above 0"),
         (ScaleRate(math.nan), r"factor = nan"),
         (WarmUp(0), r"steps = 0"),
+        (Decay(0), r"Decay: steps = 0"),
         (Clip(-1.0), r"threshold = -1"),
         (Clip(1.0, by="sign"), r"there is no 'sign'"),
         (ChangeOptimizer("lion", 0.1), r"there is no 'lion'"),

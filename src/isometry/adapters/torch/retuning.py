@@ -10,7 +10,7 @@ import torch
 
 from isometry.adapters.torch.clipping import CLIPPED_BY
 from isometry.errors import CannotEdit
-from isometry.network.edits import ChangeOptimizer, Clip, ScaleRate, SetEpsilon, TrainingEdit, WarmUp
+from isometry.network.edits import ChangeOptimizer, Clip, Decay, ScaleRate, SetEpsilon, TrainingEdit, WarmUp
 
 __all__ = ["require_possible", "retuned"]
 
@@ -36,7 +36,7 @@ def require_possible(edits: Iterable[TrainingEdit]) -> None:
             case Clip() if edit.by == "percentile" and edit.threshold > HIGHEST_PERCENTILE:
                 raise CannotEdit(f"Clip: threshold = {edit.threshold:g}; a percentile up to 100 is needed.")
         sizes = {"factor": ScaleRate, "steps": WarmUp, "rate": ChangeOptimizer, "threshold": Clip, "value": SetEpsilon}
-        for name, kind in sizes.items():
+        for name, kind in (*sizes.items(), ("steps", Decay)):
             if isinstance(edit, kind) and not 0 < getattr(edit, name) < float("inf"):
                 raise CannotEdit(f"{kind.__name__}: {name} = {getattr(edit, name):g}; a number above 0 is needed.")
 
@@ -44,9 +44,9 @@ def require_possible(edits: Iterable[TrainingEdit]) -> None:
 def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> torch.optim.Optimizer:
     """The optimiser itself, with the changes made in place: whoever holds it goes on with it.
 
-    Rates are multiplied after the optimiser has been chosen, in whatever order the edits come. Warming up and clipping
+    Rates are multiplied after the optimiser has been chosen, in whatever order the edits come. Schedules and clipping
     happen inside ``step``, before anything else that listens to it, so a watch hears the gradient as it is used; the
-    learning rate that stands in the optimiser is the one that its warm-up ends with.
+    learning rate that stands in the optimiser is the one that its warm-up ends with, and its decay begins with.
 
     Where another optimiser is asked for, the object becomes one: it keeps its groups of parameters and its hooks, and
     loses its settings and all that it has learned of the gradients.
@@ -65,7 +65,9 @@ def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> 
             _set_epsilon(optimizer, edit.value)
     for edit in edits:
         if isinstance(edit, WarmUp):
-            _override_step(optimizer, _warmed_up(edit.steps))
+            _override_step(optimizer, _scheduled(functools.partial(_risen, edit.steps)))
+        elif isinstance(edit, Decay):
+            _override_step(optimizer, _scheduled(functools.partial(_left, edit.steps)))
         elif isinstance(edit, Clip):
             _override_step(optimizer, _clipped(edit))
     return optimizer
@@ -132,13 +134,22 @@ def _call(step: Step, closure: Any) -> Any:
     return step() if closure is None else step(closure)
 
 
-def _warmed_up(steps: int) -> Wrapper:
+def _risen(steps: int, before: int) -> float:
+    return min((before + 1) / steps, 1.0)
+
+
+def _left(steps: int, before: int) -> float:
+    return max(1 - before / steps, 0.0)
+
+
+def _scheduled(factor: Callable[[int], float]) -> Wrapper:
+    """Steps at a part of the rate, which the number of steps before tells."""
     taken = 0
 
     def around(optimizer: torch.optim.Optimizer, step: Step, closure: Any) -> Any:
         nonlocal taken
         taken += 1
-        with _rates_times(optimizer, min(taken / steps, 1.0)):
+        with _rates_times(optimizer, factor(taken - 1)):
             return _call(step, closure)
 
     return around

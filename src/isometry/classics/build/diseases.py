@@ -231,6 +231,7 @@ DISEASES: Mapping[str, Callable[[], Experiment]] = MappingProxyType(
         "targets of 5,000 ± 900": lambda: prices(adam(3e-3), mean=5000.0, deviation=900.0),
         "pixels from 0 to 4,080": lambda: on_digits(lambda: mlp(layers(2), "relu"), sgd(0.01, momentum=0.9), seen=raw),
         "Adam at a rate of 0.3": lambda: on_digits(lambda: mlp(layers(3), "relu"), adam(0.3)),
+        "Adam at a rate of 0.3, one layer of tanh": lambda: on_digits(lambda: mlp(layers(1), "tanh"), adam(0.3)),
         "Adam at a rate of 0.3, layer norms": lambda: on_digits(
             lambda: mlp(layers(4), "relu", after=nn.LayerNorm), adam(0.3), epochs=12
         ),
