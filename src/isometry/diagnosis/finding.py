@@ -23,6 +23,8 @@ PROBLEMS = (
     "no_gradient",
     "loss_not_decreasing",
     "loss_spike",
+    "precision_underflow",
+    "precision_overflow",
 )
 """Names of the problems that the rules of this version tell apart. A name once used is never changed."""
 

@@ -46,6 +46,9 @@ PRECISION = {
     "L102": _precision(28, of=28),
     "L201": _precision(5, of=5),
     "N101": _precision(51, of=51),
+    "N201": _precision(20, of=20),
+    "N202": _precision(20, of=20),
+    "N203": _precision(20, of=20),
     "U101": _precision(61, of=63),
     "U102": _precision(32, of=32),
     "W101": _precision(41, of=41),
@@ -151,6 +154,16 @@ GREATEST = {
     "bfloat16": Limit(3.3895314e38, "", "largest finite bfloat16"),
     "float64": Limit(1.7976931e308, "", "IEEE 754 binary64"),
 }
+
+SMALLEST_FLOAT16 = Limit(
+    2.0**-24, "", "IEEE 754 binary16: the smallest subnormal number; less than half of it becomes 0"
+)
+UNDERFLOW = Limit(
+    2.0, "smallest numbers of float16", "of normal numbers of this rms 20 % round to 0, and the rest to one digit"
+)
+MOSTLY = Limit(0.5, "share of recorded steps", "more often than not")
+KEPT_STILL = Limit(0.85, "share of weights with a gradient", f"{TWINS}: at most 0.83, and at least 0.86")
+ADDED_UP = Limit(500, "steps", "before that, steps of half a unit in the last place of bfloat16 do not add up to much")
 
 ABOVE_NOISE = Limit(3.0, "standard deviations", "three-sigma rule")
 BEGAN_TRAINED = Limit(0.5, "share of guessing", "untrained networks start at or above guessing")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.precision import computes_in
 from isometry.diagnosis.trunk import Trunk, column, delta_decades, pooling_decades, sampled_rows
 from isometry.history.run import Run
 from isometry.network.signals import Signal
@@ -113,7 +114,7 @@ def silence(run: Run, trunk: Trunk) -> Silence | None:
         silent=last + 1,
         decades=typical,
         abs_max=float(np.median(column(run, Signal.DELTA, "abs_max", rows=rows, layers=(above,)))),
-        dtype=run.architecture.layers[above].dtype,
+        dtype=computes_in(run, run.architecture.names[above]),
         flat=_is_flat(run, trunk.places[places[last]], rows),
         rows=rows,
     )

@@ -13,11 +13,13 @@ __all__ = [
     "NetworkEdit",
     "Reinitialise",
     "ReplaceActivation",
+    "ScaleLoss",
     "ScaleOutput",
     "ScaleRate",
     "ScaleWeights",
     "SetEpsilon",
     "SetForgetBias",
+    "SetPrecision",
     "Standardise",
     "TrainingEdit",
     "Unfreeze",
@@ -163,7 +165,26 @@ class Standardise:
     """Let the network see inputs of mean 0 and deviation 1, feature by feature, as the training data have them."""
 
 
-TrainingEdit = ScaleRate | WarmUp | Decay | ChangeOptimizer | SetEpsilon | Clip | Standardise
+@dataclass(frozen=True, slots=True)
+class SetPrecision:
+    """Hold the weights in float32 and compute in another number format."""
+
+    format: str
+    """``float32``, ``bfloat16`` or ``float16``: of what autocast lets pass through the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleLoss:
+    """Multiply gradients on their way through the network, and divide them before the step.
+
+    A step whose gradients are not finite is left out, and the factor halved; after many good ones it is doubled.
+    """
+
+    factor: float
+    """To begin with; a power of two rounds nothing."""
+
+
+TrainingEdit = ScaleRate | WarmUp | Decay | ChangeOptimizer | SetEpsilon | Clip | Standardise | SetPrecision | ScaleLoss
 Edit = NetworkEdit | TrainingEdit
 
 

@@ -20,11 +20,13 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleLoss,
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
     SetEpsilon,
     SetForgetBias,
+    SetPrecision,
     Standardise,
     Unfreeze,
     WarmUp,
@@ -246,6 +248,42 @@ std = inputs.std(dims, correction=0, keepdim=True)
 std[std == 0] = 1
 inputs = (inputs - mean) / std"""
 
+PRECISION = """\
+# Weights in float32, signals in {format}; behind the line that makes the optimiser. Where an autocast
+# stands inside the model, write {setting} there.
+model.float()
+forward = model.forward
+
+
+def widened(value):
+    return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+
+
+def computed(*args, **kwargs):
+    args, kwargs = [widened(value) for value in args], {{name: widened(kwargs[name]) for name in kwargs}}
+    device = next(model.parameters()).device.type
+    with torch.autocast(device, {setting}, cache_enabled=False):
+        output = forward(*args, **kwargs)
+    return widened(output)
+
+
+model.forward = computed"""
+
+LOSS_SCALE = """\
+# Scaled loss; behind the line that makes the optimiser. In the training loop write backward(loss) in
+# place of loss.backward(), and step() in place of optimizer.step().
+scaler = torch.amp.GradScaler(next(model.parameters()).device.type, init_scale={factor:g})
+
+
+def backward(loss):
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)  # what is clipped, or looked at, is the gradient itself
+
+
+def step():
+    scaler.step(optimizer)  # left out where a gradient is not finite
+    scaler.update()"""
+
 OPTIMISER = """\
 # Behind the line that makes the optimiser; it takes over the parameters, and no other setting.
 groups = [{{"params": group["params"]}} for group in optimizer.param_groups]
@@ -267,6 +305,7 @@ CLIPPED = {
 
 ORDER = (
     Standardise,
+    SetPrecision,
     Unfreeze,
     Reinitialise,
     ScaleWeights,
@@ -281,6 +320,7 @@ ORDER = (
     WarmUp,
     Decay,
     Clip,
+    ScaleLoss,
 )
 """Weights are drawn while the layers still have their own names; the optimiser is made before it is tuned."""
 
@@ -348,6 +388,13 @@ def _sentence(edit: Edit) -> str:
             return f"Let the optimiser divide by the gradient's size plus {edit.value:g}."
         case Clip():
             return f"Before every step, clip {CLIPPED[edit.by].format(threshold=edit.threshold)}."
+        case SetPrecision():
+            return f"Hold the weights in float32 and compute in {edit.format}."
+        case ScaleLoss():
+            return (
+                f"Multiply the loss by {edit.factor:g} before the backward pass and divide gradients before the step; "
+                "leave steps out whose gradients are not finite, and halve the factor then."
+            )
         case Standardise():
             return "Give the network inputs of mean 0 and standard deviation 1, feature by feature."
 
@@ -543,6 +590,12 @@ def _training_block(edit: Edit, architecture: Architecture) -> str:
             return OPTIMISER.format(made=OPTIMISERS[edit.name].format(rate=edit.rate))
         case Clip():
             return _clip(edit)
+        case SetPrecision():
+            is_half = edit.format != "float32"
+            setting = f"dtype=torch.{edit.format}" if is_half else "enabled=False"
+            return PRECISION.format(format=edit.format, setting=setting)
+        case ScaleLoss():
+            return LOSS_SCALE.format(factor=edit.factor)
         case _:
             first = next((layer for layer in architecture if "" in layer.inputs and layer.weighted), None)
             if first is not None and first.kind == "conv":

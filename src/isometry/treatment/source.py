@@ -21,10 +21,12 @@ from isometry.network.edits import (
     NetworkEdit,
     Reinitialise,
     ReplaceActivation,
+    ScaleLoss,
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
     SetForgetBias,
+    SetPrecision,
     Standardise,
     TrainingEdit,
 )
@@ -36,6 +38,13 @@ from isometry.treatment.rewriting import SourceFile, Unplaced, renamed
 
 __all__ = ["by_hand"]
 
+HALF = ("float16", "bfloat16")
+ROUND_THE_LOOP: dict[type, str] = {
+    Standardise: "It is not known where the inputs are read.",
+    SetPrecision: "No autocast was found that names float16, with weights in float32.",
+    ScaleLoss: "It takes the place of the calls of backward() and step() in the loop.",
+}
+"""Changes that no block of code behind a line makes whole, and why."""
 REST = "# What the diff leaves to be done:"
 PASTE = "# No diff, but code to paste:"
 FROZEN = "# Names and sizes of layers are those of this run: look again where arguments of yours change the network."
@@ -124,12 +133,13 @@ class _Source:
             ChangeOptimizer: self._choose,
             ScaleRate: self._scale,
             Clip: self._clip,
+            SetPrecision: self._compute,
         }
         left = [edit for edit in edits if type(edit) not in ways or not self._tried(ways[type(edit)], edit)]
         self._write_made()
-        reasons: dict[Edit, str] = {Standardise(): "It is not known where the inputs are read."}
+        reasons: dict[Edit, str] = {edit: ROUND_THE_LOOP[type(edit)] for edit in left if type(edit) in ROUND_THE_LOOP}
         for way, kinds in ((self._give_out, ScaleOutput), (self._prepare, NetworkEdit), (self._tune, TrainingEdit)):
-            chosen = [edit for edit in left if isinstance(edit, kinds) and not isinstance(edit, Standardise)]
+            chosen = [edit for edit in left if isinstance(edit, kinds) and type(edit) not in ROUND_THE_LOOP]
             if chosen and self._tried(way, chosen):
                 left = [edit for edit in left if edit not in chosen]
             reasons |= dict.fromkeys(chosen, self._why)
@@ -308,6 +318,19 @@ class _Source:
             raise Unplaced("The optimiser steps in several places.")
         function = f"{file.name_of('torch.nn')}.utils.{CLIPPING[edit.by]}"
         file.insert_before(statement, f"{function}({making.stepped.model}.parameters(), {edit.threshold:g})")
+
+    def _compute(self, edit: SetPrecision) -> None:
+        """Another format where an autocast names float16, in the file that steps; the weights are float32 by now."""
+        if any(layer.dtype in HALF for layer in self.architecture) or edit.format not in HALF:
+            raise Unplaced(ROUND_THE_LOOP[SetPrecision])
+        file, _ = self._at(self._only(self._makings()).stepped.place)
+        calls = [node for node in ast.walk(file.tree) if isinstance(node, ast.Call)]
+        given = [argument(call, "dtype", 1) for call in calls if ast.unparse(call.func).endswith("autocast")]
+        found = [word for word in given if isinstance(word, ast.Attribute) and word.attr == "float16"]
+        if not found or len(found) < len(given):
+            raise Unplaced(ROUND_THE_LOOP[SetPrecision])
+        for word in found:
+            file.replace(file.start(word), file.end(word), f"{file.words(word.value)}.{edit.format}")
 
     @staticmethod
     def _only(makings: Sequence[Making]) -> Making:

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from isometry.adapters.torch.batch import call_of
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.joining import join, trained, untrained_before
+from isometry.adapters.torch.loss_scale import loss_scale_of
+from isometry.adapters.torch.precision import set_precision, widen_state
 from isometry.adapters.torch.restructuring import Undo
-from isometry.adapters.torch.retuning import require_possible, retuned
+from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.scaled_passes import scaling
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.surrounding import AsBefore
 from isometry.errors import CannotEdit, UnsupportedModel
@@ -20,14 +23,17 @@ from isometry.network.edits import (
     AddSkip,
     ChangeOptimizer,
     Clip,
+    Decay,
     Edit,
     InsertNorm,
     NetworkEdit,
     Reinitialise,
+    ScaleLoss,
     ScaleRate,
     ScaleWeights,
     SetEpsilon,
     SetForgetBias,
+    SetPrecision,
     Standardise,
     Unfreeze,
     WarmUp,
@@ -37,7 +43,7 @@ __all__ = ["Applied", "apply"]
 
 OF_WEIGHTS = (Reinitialise, ScaleWeights, SetForgetBias)
 """Changes for which no forward pass has to be followed."""
-KEEPING = (AddSkip, InsertNorm, Unfreeze, ScaleRate, WarmUp, ChangeOptimizer, SetEpsilon, Clip)
+KEEPING = (AddSkip, InsertNorm, Unfreeze, ScaleRate, WarmUp, Decay, ChangeOptimizer, SetEpsilon, Clip, ScaleLoss)
 """Changes after which a network can compute what it did before."""
 SAMPLES, STEPS = 8, 6
 """Size of a batch that is made up, and length of its sequences."""
@@ -112,7 +118,7 @@ def apply(
     training = tuple(edit for edit in edits if not isinstance(edit, NetworkEdit))
     network = tuple(edit for edit in edits if isinstance(edit, NetworkEdit))
     require_possible(training)
-    tuning = tuple(edit for edit in training if not isinstance(edit, Standardise))
+    tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
     if tuning and optimizer is None:
         raise CannotEdit(
             f"{type(tuning[0]).__name__} changes the optimizer, and none was given: apply(plan, model, optimizer)."
@@ -126,8 +132,13 @@ def apply(
     before, known = trained(model), {name for name, _ in model.named_parameters()}
     try:
         left_out = _change(model, network, batch, undo, seed=seed, keep=keep)
-        if len(tuning) < len(training):
+        if any(isinstance(one, Standardise) for one in training):
             _standardise(model, batch, undo)
+        for one in training:
+            if isinstance(one, SetPrecision):
+                set_precision(model, one.format, undo)
+                if optimizer is not None:
+                    widen_state(optimizer, undo)
         newcomers = untrained_before(model, before)
         if optimizer is not None and (tuning or newcomers):
             as_before = _OptimizerAsBefore(optimizer)
@@ -135,6 +146,8 @@ def apply(
             join(optimizer, model, newcomers.values())
             retuned(optimizer, tuning)
             as_before.changed()
+            if not dry_run and (scale := loss_scale_of(optimizer)) is not None:
+                undo.append(scaling(model, optimizer, scale))
             checks.append(as_before.require_no_schedule)
     except BaseException:
         Applied((), (), undo).undo()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from isometry.adapters.torch import measure
+from isometry.adapters.torch.rounding import HALF
 from isometry.adapters.torch.sites import Site
 from isometry.network.signals import MOMENTS, Signal
 from isometry.statistics.moments import pool_rows
@@ -98,6 +99,10 @@ class Recording:
         self.equal: dict[tuple[Site, Signal], tuple[Site, Signal]] = {}
         self.optimiser_rows: dict[tuple[Site, Signal], list[measure.Row]] = {}
         self.applied: set[Site] = set()
+        self.formats: dict[Site, str] = {}
+        """Of layers whose δ came in half precision."""
+        self.rounded: list[measure.Row] = []
+        """Gradients before they were rounded to float16, between the loss and the network."""
 
     # ------------------------------------------------------- what a pass reports
 
@@ -148,11 +153,23 @@ class Recording:
                     self.entries.append((passed, site, signal, call, self.row(gradient)))
                     if signal is Signal.DELTA:
                         self.distribution(site, signal, gradient)
+                        if gradient.dtype in HALF:
+                            self.formats[site] = HALF[gradient.dtype]
             except Exception as fault:  # noqa: BLE001  promise: watching never stops training
                 self.failed(fault)
             self.seconds += perf_counter() - started
 
         return heard
+
+    def before_rounding(self, gradient: Tensor) -> None:
+        """A gradient is about to be rounded to float16."""
+        started = perf_counter()
+        try:
+            if self.open and self.in_backward and measure.measurable(gradient):
+                self.rounded.append(measure.row(gradient))
+        except Exception as fault:  # noqa: BLE001  promise: watching never stops training
+            self.failed(fault)
+        self.seconds += perf_counter() - started
 
     def branch_gain(self, site: Site) -> tuple[Callable[[Tensor], None], Callable[[Tensor], None]]:
         """Tensor hooks for y = x + f(x): the first keeps ∂L/∂y until the second has measured ∂L/∂x − ∂L/∂y."""
@@ -263,6 +280,13 @@ class Recording:
                 put((Signal.ACTIVATION, statistic), site, float(value))
         for site in self.applied:
             put((Signal.UPDATE, "applied"), site, 1.0)
+
+    def arriving(self) -> tuple[float, float] | None:
+        """Rms and largest magnitude of what came from the loss before it was rounded to float16; None without."""
+        if not self.rounded:
+            return None
+        row = pool_rows(measure.rows_to_host(self.rounded))
+        return float(row[MOMENTS.index("rms")]), float(row[MOMENTS.index("abs_max")])
 
     def time_profiles(self, scale: float) -> list[tuple[Site, list[float]]]:
         """δ by time step, earliest first: of fused sequences, and of layers that ran three times or more in a loop."""

@@ -9,16 +9,31 @@ from typing import Any
 import torch
 
 from isometry.adapters.torch.clipping import CLIPPED_BY
+from isometry.adapters.torch.loss_scale import LossScale
+from isometry.adapters.torch.precision import FORMATS
 from isometry.errors import CannotEdit
-from isometry.network.edits import ChangeOptimizer, Clip, Decay, ScaleRate, SetEpsilon, TrainingEdit, WarmUp
+from isometry.network.edits import (
+    ChangeOptimizer,
+    Clip,
+    Decay,
+    ScaleLoss,
+    ScaleRate,
+    SetEpsilon,
+    SetPrecision,
+    Standardise,
+    TrainingEdit,
+    WarmUp,
+)
 
-__all__ = ["require_possible", "retuned"]
+__all__ = ["OF_THE_MODEL", "require_possible", "retuned"]
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": functools.partial(torch.optim.SGD, momentum=0.9),
 }
 HIGHEST_PERCENTILE = 100
+OF_THE_MODEL = (Standardise, SetPrecision)
+"""Changes to a training that are made round the model, not in its optimiser."""
 
 
 def require_possible(edits: Iterable[TrainingEdit]) -> None:
@@ -31,12 +46,14 @@ def require_possible(edits: Iterable[TrainingEdit]) -> None:
         match edit:
             case ChangeOptimizer() if edit.name not in OPTIMIZERS:
                 raise CannotEdit(f"optimizer: there is no {edit.name!r}. There are {', '.join(OPTIMIZERS)}.")
+            case SetPrecision() if edit.format not in FORMATS:
+                raise CannotEdit(f"format: there is no {edit.format!r}. There are {', '.join(FORMATS)}.")
             case Clip() if edit.by not in CLIPPED_BY:
                 raise CannotEdit(f"by: there is no {edit.by!r}. There are {', '.join(CLIPPED_BY)}.")
             case Clip() if edit.by == "percentile" and edit.threshold > HIGHEST_PERCENTILE:
                 raise CannotEdit(f"Clip: threshold = {edit.threshold:g}; a percentile up to 100 is needed.")
         sizes = {"factor": ScaleRate, "steps": WarmUp, "rate": ChangeOptimizer, "threshold": Clip, "value": SetEpsilon}
-        for name, kind in (*sizes.items(), ("steps", Decay)):
+        for name, kind in (*sizes.items(), ("steps", Decay), ("factor", ScaleLoss)):
             if isinstance(edit, kind) and not 0 < getattr(edit, name) < float("inf"):
                 raise CannotEdit(f"{kind.__name__}: {name} = {getattr(edit, name):g}; a number above 0 is needed.")
 
@@ -70,6 +87,9 @@ def retuned(optimizer: torch.optim.Optimizer, edits: Sequence[TrainingEdit]) -> 
             _override_step(optimizer, _scheduled(functools.partial(_left, edit.steps)))
         elif isinstance(edit, Clip):
             _override_step(optimizer, _clipped(edit))
+    for edit in edits:
+        if isinstance(edit, ScaleLoss):  # round all others: a step that is left out is none to clip or to warm up
+            _override_step(optimizer, LossScale(optimizer, edit.factor).around)
     return optimizer
 
 

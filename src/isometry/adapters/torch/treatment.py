@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,13 @@ from isometry.adapters.torch import process
 from isometry.adapters.torch.batch import Call
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.joining import join, trained, untrained_before
-from isometry.adapters.torch.retuning import require_possible, retuned
+from isometry.adapters.torch.loss_scale import loss_scale_of
+from isometry.adapters.torch.precision import set_precision, widen_state
+from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.trials import next_number
 from isometry.errors import CannotEdit, IsometryError
-from isometry.network.edits import Edit, NetworkEdit, Standardise, TrainingEdit
+from isometry.network.edits import Edit, NetworkEdit, ScaleLoss, SetPrecision, Standardise, TrainingEdit
 
 __all__ = ["TorchTreatment", "treating"]
 
@@ -70,8 +73,11 @@ class TorchTreatment:
         self.trouble: str | None = None
         self.steps = 0
         self.cut = False
-        self._tuning = tuple(edit for edit in training if not isinstance(edit, Standardise))
-        self._standardises = len(self._tuning) < len(training)
+        self._tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
+        self._standardises = any(isinstance(edit, Standardise) for edit in training)
+        self._format = next((edit.format for edit in training if isinstance(edit, SetPrecision)), None)
+        self._computing: WeakSet[nn.Module] = WeakSet()
+        self._scales_loss = any(isinstance(edit, ScaleLoss) for edit in training)
         self._waiting = [edit for edit in edits if isinstance(edit, NetworkEdit)]
         self._most_steps, self._seconds, self._began = steps, seconds, monotonic()
         self._file = inputs
@@ -105,7 +111,7 @@ class TorchTreatment:
             self.trouble = self._left_undone()
 
     def _left_undone(self) -> str | None:
-        if self._waiting or self._standardises:
+        if self._waiting or self._standardises or (self._format is not None and not self._computing):
             return self._unplaced()
         if self._tuning and not self._has_tuned:
             return "CannotEdit: no torch.optim.Optimizer was seen, so rate, clipping and optimiser stayed as they are."
@@ -145,7 +151,8 @@ class TorchTreatment:
     @property
     def _listens_to_calls(self) -> bool:
         """Afterwards modules are called as ever, at no cost."""
-        return bool(self._waiting) or self._standardises or self._room > 0
+        unsettled = self._format is not None and self.steps == 0
+        return bool(self._waiting) or self._standardises or unsettled or self._room > 0
 
     def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -209,6 +216,8 @@ class TorchTreatment:
                 self._change(module, args, kwargs)
             if self._standardises and not self._waiting:
                 self._standardise(module)
+            if self._format is not None and not self._waiting and not self._standardises:
+                self._compute(module)
         if self._room > 0 and torch.is_grad_enabled() and module.training:
             self._keep(args[0] if args else next(iter(kwargs.values()), None))
         if not self._listens_to_calls:
@@ -244,6 +253,16 @@ class TorchTreatment:
         with process.unheard():
             standardise(module, [inputs.to(device) for inputs in kept])
 
+    def _compute(self, module: nn.Module) -> None:
+        """Give a network that the script calls its number format; several are called before the first step."""
+        assert self._format is not None
+        if module in self._computing:
+            return
+        self._computing.add(module)
+        set_precision(module, self._format)
+        for optimizer in self._known_optimizers():
+            widen_state(optimizer, [])
+
     def _keep(self, inputs: Any) -> None:
         if isinstance(inputs, Tensor):
             self._inputs.append(inputs.detach().cpu().clone())
@@ -276,7 +295,7 @@ class TorchTreatment:
         if self._is_off:
             return
         with self._leaving_on_faults():
-            if self._waiting or self._standardises:
+            if self._waiting or self._standardises or (self._format is not None and not self._computing):
                 self.trouble = self._unplaced()
 
     def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -300,13 +319,31 @@ class TorchTreatment:
         with self._leaving_on_faults():
             for optimizer in self._known_optimizers():
                 self._tune(optimizer)
+            if self._scales_loss:
+                self._scale(roots, targets)
+
+    def _scale(self, roots: list[Tensor], targets: list[Any] | None) -> None:
+        """Scale what goes back from a loss; all optimisers have one scale, that of the first."""
+        scales = [scale for optimizer in self._known_optimizers() if (scale := loss_scale_of(optimizer)) is not None]
+        if targets is not None or not scales:
+            for scale in scales:
+                scale.leave()
+            return
+        if len(scales) > 1:
+            raise CannotEdit("ScaleLoss: several optimisers take turns, and one scale cannot follow them all.")
+        for root in roots:
+            if isinstance(root, Tensor):
+                scales[0].scale(root)
+
+    def loss_scaled(self, scale: Tensor) -> None:
+        """A gradient scaler of the script's own multiplied a loss."""
+        if self._scales_loss and not self._is_off:
+            with self._leaving_on_faults():
+                raise CannotEdit("ScaleLoss: the training scales its loss already, with a GradScaler of its own.")
 
     # ---------------------------------------------------- what is not listened to
 
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
-        """Nothing is done then."""
-
-    def loss_scaled(self, scale: Tensor) -> None:
         """Nothing is done then."""
 
     def recomputation(self) -> AbstractContextManager[object]:

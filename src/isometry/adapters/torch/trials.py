@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from isometry.adapters.torch.curvature import sharpness_of
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.inspector import own_numbers
-from isometry.adapters.torch.retuning import require_possible, retuned
+from isometry.adapters.torch.loss_scale import LossScale, loss_scale_of
+from isometry.adapters.torch.precision import set_precision
+from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.train import Trained, batches_of, first_batch, sets, train
 from isometry.errors import IsometryError
 from isometry.history.recorder import fresh_folder
-from isometry.network.edits import Edit, NetworkEdit, Standardise, TrainingEdit
+from isometry.network.edits import Edit, NetworkEdit, ScaleLoss, SetPrecision, Standardise, TrainingEdit
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Course
 
@@ -58,8 +60,9 @@ class TorchTrainer:
                 the course's ``fault``.
         """
         folder = fresh_folder(Path(run)) if run is not None else None
-        losses, by_metric = _Losses(self.experiment), self.experiment.metric is not None
-        treated = replace(self.treated(edits), loss_fn=losses)
+        treated = self.treated(edits)
+        losses, by_metric = _Losses(treated), self.experiment.metric is not None
+        treated = replace(treated, loss_fn=losses)
         events = _curvature(self.experiment, seed) if folder is not None and not edits else {}
         started = perf_counter()
         try:
@@ -92,11 +95,17 @@ class TorchTrainer:
         training = tuple(edit for edit in edits if isinstance(edit, TrainingEdit))
         require_possible(training)
         treated = self.experiment
-        is_standardised = any(isinstance(edit, Standardise) for edit in training)
-        if network or is_standardised:
-            treated = replace(treated, build=_Build(self.experiment, network, is_standardised))
-        tuning = tuple(edit for edit in training if not isinstance(edit, Standardise))
-        return replace(treated, optimizer=_Optimizer(self.experiment.optimizer, tuning)) if tuning else treated
+        round_model = tuple(edit for edit in training if isinstance(edit, OF_THE_MODEL))
+        if network or round_model:
+            treated = replace(treated, build=_Build(self.experiment, network, round_model))
+        tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
+        if not tuning:
+            return treated
+        optimizer = _Optimizer(self.experiment.optimizer, tuning)
+        treated = replace(treated, optimizer=optimizer)
+        if any(isinstance(edit, ScaleLoss) for edit in tuning):
+            treated = replace(treated, loss_fn=_ScaledLoss(self.experiment.loss_fn, optimizer))
+        return treated
 
     def paced_by(self, course: Course) -> "TorchTrainer":
         """Itself: an experiment says how long it goes on."""
@@ -114,8 +123,10 @@ class TorchTrainer:
 class _Build:
     """Builds a model and changes it; a class, so that it can be pickled."""
 
-    def __init__(self, experiment: Experiment, edits: tuple[NetworkEdit, ...], is_standardised: bool) -> None:
-        self._experiment, self._edits, self._is_standardised = experiment, edits, is_standardised
+    def __init__(
+        self, experiment: Experiment, edits: tuple[NetworkEdit, ...], round_model: tuple[TrainingEdit, ...]
+    ) -> None:
+        self._experiment, self._edits, self._round_model = experiment, edits, round_model
 
     def __call__(self) -> nn.Module:
         model: nn.Module = self._experiment.build()
@@ -123,11 +134,14 @@ class _Build:
             with own_numbers(DATA_SEED):
                 inputs, _ = first_batch(self._experiment, DATA_SEED)
             edit(model, self._edits, batch=inputs, seed=next_number())
-        if self._is_standardised:
+        if any(isinstance(one, Standardise) for one in self._round_model):
             training = sets(self._experiment.data).training
             with own_numbers(DATA_SEED):
                 batches = batches_of(training, self._experiment.batch_size, DATA_SEED)
                 standardise(model, (inputs for inputs, _ in batches))
+        for one in self._round_model:
+            if isinstance(one, SetPrecision):
+                set_precision(model, one.format)
         return model
 
 
@@ -136,9 +150,29 @@ class _Optimizer:
 
     def __init__(self, optimizer: Callable[[Any], Any], edits: tuple[TrainingEdit, ...]) -> None:
         self._optimizer, self._edits = optimizer, edits
+        self.loss_scale: LossScale | None = None
+        """Of the optimiser that was made last."""
 
     def __call__(self, parameters: Any) -> torch.optim.Optimizer:
-        return retuned(self._optimizer(parameters), self._edits)
+        made = retuned(self._optimizer(parameters), self._edits)
+        self.loss_scale = loss_scale_of(made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "loss_scale": None}
+
+
+class _ScaledLoss:
+    """The experiment's loss function; gradients of what it gives are scaled, its value is what it was."""
+
+    def __init__(self, loss_fn: Callable[[Any, Any], Any], optimizer: _Optimizer) -> None:
+        self._loss_fn, self._optimizer = loss_fn, optimizer
+
+    def __call__(self, output: Any, targets: Any) -> Any:
+        loss = self._loss_fn(output, targets)
+        if self._optimizer.loss_scale is not None:
+            self._optimizer.loss_scale.scale(loss)
+        return loss
 
 
 class _Losses:

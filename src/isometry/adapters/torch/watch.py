@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from isometry.adapters.torch import process
 from isometry.adapters.torch.loss import describe_loss
+from isometry.adapters.torch.loss_scale import gradient_scale
 from isometry.adapters.torch.missing import missing_gradients
 from isometry.adapters.torch.objective import Objective
 from isometry.adapters.torch.optimisers import (
@@ -41,6 +42,7 @@ from isometry.adapters.torch.recording import (
     tensors_in,
 )
 from isometry.adapters.torch.roots import Hook, compiled_part, compiler_of, is_followable
+from isometry.adapters.torch.rounding import listen_at_casts
 from isometry.adapters.torch.sites import Site, Sites, models_by_prefix
 from isometry.adapters.torch.trace import Tracer
 from isometry.errors import IsometryError, NotRecorded, UnsupportedModel
@@ -134,6 +136,8 @@ class TorchWatch:
         self._heard: set[int] = set()
         self._missing: list[dict[str, str]] | None = None
         self._notes: list[str] = []
+        self._formats: dict[str, str] = {}
+        self._scale = 1.0
         self._objective = Objective(self._write_loss, self._alarm)
         self._outbreak = Outbreak(self._sites, self._event, self._alarm)
         self._loss_known = False
@@ -473,6 +477,8 @@ class TorchWatch:
             recording = self._recording
             if recording is not None:
                 recording.in_backward = True
+                if self._formats or not self._recorded:
+                    listen_at_casts(roots, recording.before_rounding)
             if (
                 self._in_backward == 1
                 and len(roots) == 1
@@ -698,13 +704,14 @@ class TorchWatch:
         assert recorder is not None
         self._objective.flush()
         order = self._sites.in_order()
-        scale = self._objective.factor()
+        scale = self._objective.factor() * gradient_scale(self._sites.of_parameter)
         columns, chronicle = recording.reduce(order, self._units, scale)
         self._describe()
         places = self._origins.news(self._sites) if self._origins is not None else None
         if places is not None:
             recorder.event("places", recording.step, **places)
         recorder.record(recording.step, columns)
+        self._note_precision(recording, scale)
         for site, profile in recording.time_profiles(scale):
             recorder.event("through_time", recording.step, layer=site.name, rms=profile)
         for (site, signal), histogram in (recording.distributions or {}).items():
@@ -721,6 +728,20 @@ class TorchWatch:
         if called_otherwise and not self._notes and not process.is_called_compiled(self._sites.module_names):
             self._discover(True)  # parts of the model are called, never the model itself
         return True
+
+    def _note_precision(self, recording: Recording, scale: float) -> None:
+        """In which half-precision formats layers compute, the loss scale, and what the loss sent before rounding."""
+        assert self._recorder is not None
+        formats = self._formats | {site.name: name for site, name in recording.formats.items()}
+        if formats != self._formats:
+            self._formats = formats
+            self._recorder.event("formats", recording.step, formats=formats)
+        if scale != self._scale:
+            self._scale = scale
+            self._recorder.event("loss_scale", recording.step, scale=scale)
+        arriving = recording.arriving()
+        if arriving is not None:
+            self._recorder.event("rounded", recording.step, size=arriving[0], largest=arriving[1])
 
     def _unknown_parameters(self) -> bool:
         return any(stepper.unknown for stepper in self._steppers.values())

@@ -10,6 +10,7 @@ from isometry.diagnosis.blame import causes_among
 from isometry.diagnosis.course import has_learned, loss_progress, update_ratios
 from isometry.diagnosis.finding import Evidence, Finding, Severity
 from isometry.diagnosis.forecast import forecasts
+from isometry.diagnosis.precision import computes_in
 from isometry.diagnosis.profile import Profile, climb, profile
 from isometry.diagnosis.rule import rule
 from isometry.diagnosis.stretches import telling
@@ -86,7 +87,7 @@ def _grown(run: Run, found: Profile) -> Iterable[Finding]:
 def _overflow(run: Run, found: Profile) -> str:
     if not found.beyond:
         return ""
-    dtype = run.architecture[found.names[0]].dtype
+    dtype = computes_in(run, found.names[0])
     return f"from {found.beyond[-1]} towards the input δ is beyond the range of {dtype}"
 
 

@@ -22,7 +22,7 @@ DELTA_RMS = (Signal.DELTA, "rms")
     "U102",
     problem="learning_rate_too_low",
     reads=[UPDATE_RMS, WEIGHT_RMS],
-    follows=["poor_initialization", "unscaled_input", "vanishing_gradient"],
+    follows=["poor_initialization", "unscaled_input", "vanishing_gradient", "precision_underflow"],
 )
 def learning_rate_too_low(run: Run) -> Iterable[Finding]:
     """Every layer's weights went hardly anywhere, and the loss stayed near where it began.

@@ -95,7 +95,7 @@ OFTEN_MEANT = ("not in any optimizer", "output unused", "frozen")
 """Reasons that are often meant: they weigh as much as the training shows that something is missing."""
 
 
-@rule("G301", problem="no_gradient", reads=[])
+@rule("G301", problem="no_gradient", reads=[], follows=["precision_underflow"])
 def no_gradient(run: Run) -> Iterable[Finding]:
     """A trainable parameter gets no gradient, or no optimiser moves it, and so it never learns.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
+from isometry.diagnosis.precision import computes_in
 from isometry.diagnosis.rule import rule
 from isometry.diagnosis.words import called, sentence
 from isometry.history.run import Run
@@ -93,7 +94,14 @@ class Origin:
     "N101",
     problem="non_finite",
     reads=[],
-    follows=["learning_rate_too_high", "exploding_gradient", "poor_initialization", "unscaled_input", "loss_spike"],
+    follows=[
+        "learning_rate_too_high",
+        "exploding_gradient",
+        "poor_initialization",
+        "unscaled_input",
+        "loss_spike",
+        "precision_overflow",
+    ],
 )
 def non_finite(run: Run) -> Iterable[Finding]:
     """A value became NaN or infinite; named are the first step and the layer that produced it.
@@ -386,7 +394,7 @@ def _has_grown(run: Run, origin: Origin) -> bool:
 
 def _greatest(run: Run, layer: str) -> float:
     """The largest number that the layer's format can hold."""
-    return limits.GREATEST.get(run.architecture[layer].dtype, limits.GREATEST["float32"]).value
+    return limits.GREATEST.get(computes_in(run, layer), limits.GREATEST["float32"]).value
 
 
 def _evidence(run: Run, origin: Origin) -> tuple[Evidence, ...]:

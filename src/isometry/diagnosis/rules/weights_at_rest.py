@@ -6,6 +6,7 @@ import numpy as np
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause, Finding, Severity
+from isometry.diagnosis.precision import is_rounded_away
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -19,7 +20,7 @@ INPUT_RMS = (Signal.INPUT, "rms")
 DELTA_RMS = (Signal.DELTA, "rms")
 
 
-@rule("L102", problem="loss_not_decreasing", reads=[], follows=["no_gradient", "non_finite"])
+@rule("L102", problem="loss_not_decreasing", reads=[], follows=["no_gradient", "non_finite", "precision_underflow"])
 def weights_at_rest(run: Run) -> Iterable[Finding]:
     """No weight changed at any recorded step although gradients came back: the training does not train.
 
@@ -76,7 +77,7 @@ def _are_cleared(run: Run) -> bool:
     Zeros alone are not enough: behind dead units, or zero weights, they are what backpropagation gives.
     """
     found, arriving, entering = (_where_stepped(run, column) for column in (GRADIENT_RMS, DELTA_RMS, INPUT_RMS))
-    if not (arriving > 0).any() or (found > 0).any():
+    if not (arriving > 0).any() or (found > 0).any() or is_rounded_away(run).any():
         return False
     return bool(np.isnan(found).all() or ((found == 0) & (arriving > 0) & (entering > 0)).any())
 

@@ -1,0 +1,75 @@
+"""N202: weights held in half precision, whose updates are too small for them."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from isometry.diagnosis import limits
+from isometry.diagnosis.course import has_learned
+from isometry.diagnosis.finding import Cause, Finding, Severity
+from isometry.diagnosis.rule import rule
+from isometry.diagnosis.words import span
+from isometry.errors import NotRecorded
+from isometry.history.run import Run
+from isometry.network.signals import Signal
+
+__all__ = ["updates_round_away"]
+
+HALF = ("float16", "bfloat16")
+GRADIENT, UPDATE = Signal.WEIGHT_GRADIENT, Signal.UPDATE
+READS = [(signal, kind) for signal in (GRADIENT, UPDATE) for kind in ("count", "zeros")]
+
+
+@rule("N202", problem="precision_underflow", reads=READS)
+def updates_round_away(run: Run) -> Iterable[Finding]:
+    """Weights are held in float16 or bfloat16, and most of them stay where they are although a gradient came.
+
+    The numbers of bfloat16 stand 2^-8 to 2^-7 of their size apart, those of float16 2^-11 to 2^-10. A step of less than
+    half of that changes nothing, however often it is taken; ordinary steps are a thousandth. float32 copies of the
+    weights add such steps up.
+
+    How it is told apart: among the weights with a gradient those are counted that did not move, and only of layers
+    whose weights themselves are held in half precision; autocast leaves them in float32. Few of them are no harm: the
+    others go on. Where the loss fell all the same, or the run is short, it is a note.
+
+    Sources: Micikevicius et al. 2018, section 3.1; IEEE 754-2019.
+    """
+    half = [place for place, layer in enumerate(run.architecture) if layer.weighted and layer.dtype in HALF]
+    if not half:
+        raise NotRecorded("no weights are held in half precision")
+    still = _share_still(run)[:, half]
+    if not np.isfinite(still).any():
+        raise NotRecorded("no step with gradients was recorded")
+    with np.errstate(invalid="ignore"):
+        typical = np.array([np.median(column[np.isfinite(column)]) for column in still.T if np.isfinite(column).any()])
+    places = [place for place, column in zip(half, still.T, strict=True) if np.isfinite(column).any()]
+    concerned = [place for place, share in zip(places, typical, strict=True) if share >= limits.KEPT_STILL.value]
+    if not concerned:
+        return
+    names = tuple(run.architecture.names[place] for place in concerned)
+    share, kind = float(typical.max()), run.architecture[names[0]].dtype
+    yield Finding(
+        severity=_severity(run, len(concerned) == len(places)),
+        summary=f"Updates round away in {span(names)}: {share:.0%} of the weights with a gradient stay as they are",
+        layers=names,
+        first_step=int(run.history.steps[0]),
+        causes=(Cause(kind, None, f"The weights are held in {kind}, too coarse for such updates.", names),),
+        evidence=(limits.KEPT_STILL.evidence("share of weights with a gradient that stay", share, *READS),),
+        consequence="However many steps are taken, these weights do not move; in float32 the steps would add up.",
+    )
+
+
+def _share_still(run: Run) -> np.ndarray:
+    """Of the weights with a gradient those that a step left as they were; NaN without. shape (steps, layers)"""
+    columns = {column: np.asarray(run.history[column], np.float64) for column in READS}
+    moved = columns[UPDATE, "count"] - columns[UPDATE, "zeros"]
+    pushed = columns[GRADIENT, "count"] - columns[GRADIENT, "zeros"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = (pushed > 0) & (columns[UPDATE, "count"] > 0)
+        return np.asarray(np.where(known, 1 - np.minimum(moved / pushed, 1.0), np.nan))
+
+
+def _severity(run: Run, is_everywhere: bool) -> Severity:
+    if has_learned(run) or run.history.total_steps < limits.ADDED_UP.value:
+        return Severity.NOTE
+    return Severity.HARMS if is_everywhere else Severity.SLOWS
