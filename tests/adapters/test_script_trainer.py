@@ -77,6 +77,26 @@ def test_arms_begin_from_the_same_weights_and_the_same_batches(trainer):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        "net = torch.compile(net, backend='eager')",
+        "net.compile(backend='aot_eager')",
+        "net[0] = torch.compile(net[0], backend='eager'); net[2].compile(backend='eager')",
+    ],
+)
+def test_what_a_script_compiles_is_trained_as_it_was_written(trainer, how):
+    before = "optimizer ="
+    made = trainer(REGRESSION.replace(before, f"{how}\n    {before}", 1))
+    plain = trainer(REGRESSION, name="plain.py")
+    for edits in ((), (ReplaceActivation(("0",), "relu"), ScaleRate(0.5))):
+        found, expected = (one.train(edits, seed=0, run=None) for one in (made, plain))
+        assert found.fault == ""
+        assert np.array_equal(found.losses, expected.losses)
+        assert open_run(found.run).architecture == open_run(expected.run).architecture
+
+
+@pytest.mark.slow
 def test_edits_are_carried_out_in_the_script(trainer):
     made = trainer(REGRESSION)
     made.train((), seed=0, run=None)

@@ -49,6 +49,8 @@ MOST_FILES = 2_000
 """Python files below a script's folder that count as its code."""
 LINES_TOLD = 2
 """Last lines of a script's output that a message repeats."""
+UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
+"""Lets ``torch.compile`` give back what it is given: compiled models can be neither followed nor changed."""
 BEGIN = "import sys; from isometry.adapters.script_trial import main; sys.exit(main(sys.argv[1]))"
 """The program of one training. Not a module: that would be imported twice."""
 
@@ -178,7 +180,7 @@ class ScriptTrainer:
     def _environment(self) -> dict[str, str]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = {"OMP_NUM_THREADS": str(max(1, cores // self.programs))}
-        return {**threads, "PYTHONHASHSEED": "0", **os.environ, "PYTHONUNBUFFERED": "1"}
+        return {**threads, "PYTHONHASHSEED": "0", **os.environ, "PYTHONUNBUFFERED": "1", **UNCOMPILED}
 
     # --------------------------------------------------------------------- course
 

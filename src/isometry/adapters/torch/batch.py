@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from isometry.adapters.torch.capture import Captured
 from isometry.adapters.torch.inspector import Inspector, own_numbers
+from isometry.adapters.torch.roots import uncompiled
 from isometry.adapters.torch.train import first_batch
 from isometry.errors import IsometryError
 from isometry.network.experiment import Experiment
@@ -40,7 +41,7 @@ def inspect(
 def inspect_experiment(experiment: Experiment, *, seed: int = 0) -> Inspector:
     """An inspector of the first step of an experiment; the caller's random numbers stay as they were."""
     with own_numbers(seed):
-        model = experiment.build()
+        model = uncompiled(experiment.build())
         try:
             inputs, targets = first_batch(experiment, seed)
         except IsometryError:

@@ -120,7 +120,9 @@ def _require_editable(model: nn.Module, edits: Sequence[NetworkEdit]) -> None:
         raise CannotEdit(f"model: a {type(model).__name__} was given; a torch.nn.Module is needed.")
     compiler = next((found for part in model.modules() if (found := compiler_of(part))), None)
     if compiler is not None:
-        raise CannotEdit(f"{type(model).__name__} is {compiler}, and cannot be changed any more. Edit it before that.")
+        raise CannotEdit(
+            f"{type(model).__name__} is {compiler}, and cannot be changed any more. Change it before it is compiled."
+        )
     for edit in edits:
         if not isinstance(edit, NetworkEdit):
             raise CannotEdit(f"A {type(edit).__name__} is no change to a network; a TorchTrainer makes it.")

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Hook", "compiled_part", "compiler_of", "is_followable"]
+from isometry.errors import UnsupportedModel
+
+__all__ = ["Hook", "compiled_part", "compiler_of", "is_followable", "uncompiled"]
 
 
 class Hook:
@@ -34,8 +36,9 @@ def compiler_of(module: nn.Module) -> str | None:
     """What has compiled a module, so that hooks on it would be compiled too, or ignored; None where nothing has."""
     if isinstance(module, torch.jit.ScriptModule):
         return "TorchScript"
-    in_place = getattr(module, "_compiled_call_impl", None) is not None
-    return "compiled" if in_place or hasattr(module, "_orig_mod") else None
+    in_place = getattr(module, "_compiled_call_impl", None)
+    is_replaced = in_place is not None and in_place != module._call_impl  # as it was where compilation is switched off
+    return "compiled" if is_replaced or hasattr(module, "_orig_mod") else None
 
 
 def compiled_part(root: nn.Module) -> str | None:
@@ -46,6 +49,28 @@ def compiled_part(root: nn.Module) -> str | None:
     """
     parts = root.named_modules()
     return next((name for name, module in parts if name and compiler_of(module) == "compiled"), None)
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The same network, none of its parts compiled any more.
+
+    Raises:
+        UnsupportedModel: it is in TorchScript, from which there is no way back.
+    """
+    for module in list(model.modules()):
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModel(
+                f"{module.original_name} is in TorchScript, and can be neither followed nor changed. Give the model as "
+                "it was before torch.jit."
+            )
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            module._compiled_call_impl = None
+        for name, child in list(module._modules.items()):
+            original = getattr(child, "_orig_mod", None)
+            if isinstance(original, nn.Module):
+                module._modules[name] = original
+    whole: nn.Module = getattr(model, "_orig_mod", model)
+    return whole
 
 
 def is_followable() -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from isometry.adapters.torch.roots import uncompiled
 from isometry.adapters.torch.watch import TorchWatch, watch
 from isometry.errors import IsometryError
 from isometry.history.run import Run
@@ -86,7 +87,7 @@ def train(
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = experiment.build()
+        model = uncompiled(experiment.build())
         optimizer = experiment.optimizer(model.parameters())
         batches = _batches(sets(experiment.data).training, experiment.batch_size, [seed])
         losses = np.full(experiment.epochs, np.nan)
