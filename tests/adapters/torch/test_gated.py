@@ -26,13 +26,14 @@ from isometry.network.edits import (
     ScaleRate,
     ScaleWeights,
     SetForgetBias,
+    SetPrecision,
     Standardise,
     Unfreeze,
 )
 from tests.adapters.torch.nets import HandMadeRnn, ResNet, Transformer, mlp
 from tests.adapters.torch.test_real_models import small_bert, small_gpt2
 
-CHANGING = (Reinitialise, ReplaceActivation, ScaleWeights, SetForgetBias, ScaleOutput, Standardise)
+CHANGING = (Reinitialise, ReplaceActivation, ScaleWeights, SetForgetBias, ScaleOutput, SetPrecision, Standardise)
 
 
 class Waves(nn.Module):

@@ -17,6 +17,7 @@ from isometry.adapters.torch.inspector import own_numbers
 from isometry.adapters.torch.loss_scale import LossScale, loss_scale_of
 from isometry.adapters.torch.precision import set_precision
 from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.roots import uncompiled
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.train import Trained, batches_of, first_batch, sets, train
 from isometry.errors import IsometryError
@@ -129,7 +130,7 @@ class _Build:
         self._experiment, self._edits, self._round_model = experiment, edits, round_model
 
     def __call__(self) -> nn.Module:
-        model: nn.Module = self._experiment.build()
+        model = uncompiled(self._experiment.build())
         if self._edits:
             with own_numbers(DATA_SEED):
                 inputs, _ = first_batch(self._experiment, DATA_SEED)
