@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isometry.adapters.torch import measure
+from isometry.adapters.torch.residual import CASTS, RESHAPES, Residual, residual_of
 from isometry.adapters.torch.singular import fault_of, operation, saved, slope_fault_of, without_slope_somewhere
 from isometry.network.signals import MOMENTS, Signal
 from isometry.statistics.reach import RANGES
@@ -41,11 +42,6 @@ PASSING = frozenset(
 )
 """Operations that are finite wherever their input is, so that what a layer hands to them was lost before."""
 SOFTMAX = "SoftmaxBackward0"
-RESHAPES = frozenset(
-    f"{name}Backward{number}"
-    for name in ("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Clone")
-    for number in (0, 1)
-)
 APPLIED = {
     "SoftmaxBackward0": "softmax",
     "SigmoidBackward0": "sigmoid",
@@ -56,7 +52,6 @@ APPLIED = {
     "ExpBackward0": "exponential",
 }
 """Nonlinearities whose range is bounded on one side or both."""
-CASTS = frozenset({"ToCopyBackward0"})
 LOOK_AT_MOST = 64
 """Nodes behind the loss in which its kind is looked for."""
 WALK_AT_MOST = 100_000
@@ -70,8 +65,12 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
     ``phi`` is the nonlinearity of bounded range from which the loss function takes its logits, or the numbers that are
     to meet the targets; ``beyond`` the mean square of what the targets of a regression have outside that range.
 
-    ``l1`` and squares written by hand are told by their pattern of operations.
+    ``l1`` and squares written by hand are told by their pattern of operations; of their targets there is nothing to
+    tell where the prediction is not known.
     """
+    by_hand = residual_of(loss)
+    if by_hand is not None:
+        return _described_by_hand(by_hand)
     queue, seen = [loss.grad_fn], 0
     names: list[str] = []
     while queue and seen < LOOK_AT_MOST:
@@ -104,6 +103,20 @@ def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
         "value": value,
         "phi": phi,
         "beyond": beyond,
+    }
+
+
+def _described_by_hand(error: Residual) -> dict[str, Any]:
+    phi = APPLIED.get(error.given.name())
+    difference = (error.prediction - error.target).float()
+    return {
+        "kind": error.kind,
+        "classes": None,
+        "targets": _moments(error.target),
+        "outputs": _moments(error.prediction),
+        "value": float((difference.square() if error.kind == "mse" else difference.abs()).mean()),
+        "phi": phi,
+        "beyond": _beyond(phi, error.target) if error.kind in REGRESSION else None,
     }
 
 
