@@ -1,6 +1,11 @@
 """``isometry fix`` and ``isometry remedies``."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +63,46 @@ def test_an_experiment_is_fixed_and_the_report_written(isometry: Call, sick: Pat
     assert facts["schema"] == "isometry/outcome/1"
     assert "were made before" in again.err
     assert again.code == (0 if facts["verdict"] in ("helped", "nothing to fix") else 1)
+
+
+SLOW = """
+import os, sys, time
+from pathlib import Path
+import torch
+
+started = Path(sys.argv[1])
+(started / str(os.getpid())).touch()
+net = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(5):
+    net(torch.randn(8, 3)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+while len(list(started.iterdir())) > 1:  # all but the first
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_all_trainings_and_keeps_what_is_done(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    started = tmp_path.with_name(f"{tmp_path.name}-started")
+    started.mkdir()
+    command = [sys.executable, "-m", "isometry", "fix", "--out", "study", "slow.py", str(started)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 150
+    while len(list(started.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(sent)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code, told
+    assert told.splitlines()[-1].strip().startswith("Interrupted. What had ended is kept in")
+    assert "Aborted" not in told
+    assert len(list((tmp_path / "study" / "courses").glob("*-seed-0.json"))) == 1
+    for child in started.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(child.name), 0)
 
 
 @pytest.mark.slow

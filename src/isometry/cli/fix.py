@@ -110,16 +110,19 @@ def fix(
         training = Script(target, tuple(arguments or ()), module, _metric(metric, lower), limit, in_place)
     say(f"isometry  fixing {target}")
     signal.signal(signal.SIGTERM, _terminated)
-    outcome = api.fix(
-        training,
-        seeds=seeds,
-        most=most,
-        effects=[word.strip() for word in effects.split(",") if word.strip()],
-        engine=engine,
-        ray_address=ray_address,
-        folder=out,
-        say=lambda words: say(f"  {words}"),
-    )
+    try:
+        outcome = api.fix(
+            training,
+            seeds=seeds,
+            most=most,
+            effects=[word.strip() for word in effects.split(",") if word.strip()],
+            engine=engine,
+            ray_address=ray_address,
+            folder=out,
+            say=lambda words: say(f"  {words}"),
+        )
+    except KeyboardInterrupt as end:  # what had ended is kept, and that has been said
+        raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, _Terminated) else signal.SIGINT)) from None
     if as_json:
         print_json(outcome.to_dict(), stream=output)
     else:
@@ -129,9 +132,12 @@ def fix(
     raise typer.Exit(0 if outcome.verdict in CURED else 1)
 
 
+class _Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end; it leaves as after Ctrl-C, so that no training goes on behind our back."""
+
+
 def _terminated(number: int, frame: object) -> None:
-    """Leave as after Ctrl-C, so that no training goes on behind our back."""
-    raise KeyboardInterrupt
+    raise _Terminated
 
 
 def _metric(name: str | None, lower_is_better: bool) -> Metric | None:

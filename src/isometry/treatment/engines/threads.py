@@ -1,13 +1,16 @@
 """Several trainings at once that are programs of their own: a thread waits for each."""
 
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from typing import TypeVar
 
 __all__ = ["Threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+BREATH = 0.1
+"""Between two attempts at ending programs. [seconds]"""
 
 
 class Threads:
@@ -33,7 +36,9 @@ class Threads:
             except BaseException:
                 for future in places:
                     future.cancel()
-                self._stop()
+                while any(future.running() for future in places):  # one may be about to start its program
+                    self._stop()
+                    wait(places, BREATH)
                 raise
 
     def close(self) -> None:
