@@ -102,3 +102,18 @@ def test_a_weight_that_has_changed_since_is_not_used():
     with torch.no_grad():
         model[1].weight.add_(1.0)
     assert describe_loss(loss)["targets"] is None
+
+
+def test_constants_that_predictions_are_multiplied_by_are_known():
+    x, y = batch()
+    model = nn.Linear(3, 1)
+    for prediction, factor in (
+        (model(x), 1.0),
+        (5.0 + 40.0 * model(x), 40.0),
+        ((model(x) * torch.tensor(30.0) - 2).view(-1, 1) / 4, 7.5),
+        (2.0 * torch.tanh(3.0 * model(x)), 2.0),
+        (x[:, :1] * model(x), 1.0),
+        (2.0 * model(x) * model(x), 1.0),
+    ):
+        assert describe_loss(F.mse_loss(prediction, y))["factor"] == pytest.approx(factor)
+    assert describe_loss(F.cross_entropy(2 * nn.Linear(3, 4)(x), torch.arange(7) % 4))["factor"] is None

@@ -28,3 +28,18 @@ def test_ordinary_targets_are_no_finding(mean: float, std: float) -> None:
 def test_classes_are_not_judged() -> None:
     with pytest.raises(NotRecorded):
         unscaled_targets(asked_for(1e5, 1e5, kind="cross_entropy"))
+
+
+@pytest.mark.parametrize(("mean", "std"), [(2e5, 8e4), (0.0, 1e-4), (1e4, 1.0)])
+def test_answers_that_a_constant_brings_to_the_scale_of_the_targets_are_in_order(mean: float, std: float) -> None:
+    def given(factor: float, answer: float) -> Run:
+        event = {"step": 0, "kind": "mse", "targets": {"mean": mean, "std": std}, "factor": factor}
+        outputs = {"mean": answer, "std": 0.02 * factor}
+        return make_run(delta_rms=[1.0, 1.0], events={"loss_kind": [event | {"outputs": outputs}]})
+
+    assert unscaled_targets(given(std, mean + 0.1 * std)) == ()
+    assert unscaled_targets(given(std * 1e-3, mean))
+    assert unscaled_targets(given(std * 1e3, mean))
+    assert unscaled_targets(given(1.0, 0.1))
+    if abs(mean) > 10 * std:
+        assert unscaled_targets(given(std, 0.1 * std)), "the mean is out of reach"

@@ -64,6 +64,7 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
 
     ``phi`` is the nonlinearity of bounded range from which the loss function takes its logits, or the numbers that are
     to meet the targets; ``beyond`` the mean square of what the targets of a regression have outside that range.
+    ``factor`` is what a regression's predictions are multiplied by, all of them by one constant; 1 where by none.
 
     ``l1`` and squares written by hand are told by their pattern of operations; of their targets there is nothing to
     tell where the prediction is not known.
@@ -83,7 +84,7 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
         if name in KINDS:
             return _described(KINDS[name], name, node)
         queue.extend(following for following, _ in node.next_functions)
-    unknown = dict.fromkeys(("classes", "targets", "outputs", "value", "phi", "beyond"))
+    unknown = dict.fromkeys(("classes", "targets", "outputs", "value", "phi", "beyond", "factor"))
     return {"kind": _pattern(names)} | unknown
 
 
@@ -103,6 +104,7 @@ def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
         "value": value,
         "phi": phi,
         "beyond": beyond,
+        "factor": _factor(_given(node)) if kind in REGRESSION else None,
     }
 
 
@@ -117,6 +119,7 @@ def _described_by_hand(error: Residual) -> dict[str, Any]:
         "value": float((difference.square() if error.kind == "mse" else difference.abs()).mean()),
         "phi": phi,
         "beyond": _beyond(phi, error.target) if error.kind in REGRESSION else None,
+        "factor": 1.0,
     }
 
 
@@ -138,6 +141,22 @@ def _given(node: Any) -> Any:
         node = next((each for each, _ in node.next_functions if each is not None), None)
         if node is None or node.name() not in RESHAPES | CASTS:
             return node
+
+
+def _factor(node: Any) -> float:
+    """Product of the single constants that a result is multiplied by, whatever is added to it."""
+    factor = 1.0
+    while node is not None and sum(following is not None for following, _ in node.next_functions) == 1:
+        name = node.name()
+        constant = next((one for side in ("self", "other") if (one := saved(node, side)) is not None), None)
+        if name == "MulBackward0" and constant is not None and constant.numel() == 1:
+            factor *= float(constant)
+        elif name == "DivBackward0" and constant is not None and constant.numel() == 1 and float(constant):
+            factor /= float(constant)
+        elif name not in ("AddBackward0", "SubBackward0"):
+            break
+        node = _given(node)
+    return factor
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """D102: what the network is asked to produce is out of scale."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.course import toll
@@ -23,7 +24,8 @@ def unscaled_targets(run: Run) -> Iterable[Finding]:
     there. Targets of 1e-4 drown in what the untrained network answers.
 
     How it is told apart: only squared, absolute and smooth absolute errors are judged, by the targets of the first
-    recorded step; classes have no scale.
+    recorded step; classes have no scale. Where the network's answers are multiplied by a constant, the targets are
+    measured by it, from where the first answers lie, if those lie near them.
 
     Sources: LeCun et al. 1998, "Efficient BackProp", section 4.5. Limits: benchmarks/input_scale.py.
     """
@@ -32,6 +34,8 @@ def unscaled_targets(run: Run) -> Iterable[Finding]:
         raise NotRecorded("no regression loss whose targets were seen")
     targets: Mapping[str, float] = event["targets"]
     mean, std = float(targets["mean"]), float(targets["std"])
+    if _is_scaled(event, mean, std):
+        return
     size = (mean**2 + std**2) ** 0.5
     shift = abs(mean) / std if std > 0 else 0.0
     words = f"the targets have mean {mean:.3g} and standard deviation {std:.3g}"
@@ -56,3 +60,13 @@ def unscaled_targets(run: Run) -> Iterable[Finding]:
         evidence=(evidence,),
         consequence="Most of the training goes into finding the scale and the mean, not into the task.",
     )
+
+
+def _is_scaled(event: Mapping[str, Any], mean: float, std: float) -> bool:
+    """Whether a constant factor, and a shift if need be, brings ordinary answers to the scale of the targets."""
+    factor, outputs = abs(float(event.get("factor") or 1.0)), event.get("outputs")
+    if not outputs:
+        return False
+    away = abs(mean - float(outputs["mean"])) / factor
+    is_near = away <= limits.TARGET_SHIFT_COUNTS.value
+    return is_near and limits.TARGET_SMALL.value <= std / factor <= limits.TARGET_LARGE.value
