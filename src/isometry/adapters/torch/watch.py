@@ -145,6 +145,8 @@ class TorchWatch:
         self._backward_thread: int | None = None
         self._backwards = 0
         self._passes_open: list[bool] = []
+        self._called_alone: dict[str, None] = {}
+        """Layers that are called by no module that holds them, in the order of their calls."""
         self._tracing = False
         self._fingerprint: list[Tensor] = []
         self._architecture: Architecture | None = None
@@ -419,6 +421,9 @@ class TorchWatch:
             if recording is None or not is_followable() or self._compiled_inside(module):
                 return
             recording.passes += 1
+            alone = self._sites.of_module.get(id(module))
+            if alone is not None:
+                self._called_alone.setdefault(alone.name)
             self._sites.refresh()
             self._tracer.begin(recording, tensors_in([args, kwargs]))
             self._tracer.__enter__()  # type: ignore[no-untyped-call]
@@ -722,6 +727,8 @@ class TorchWatch:
         self._unseen += not recording.passes
         if self._unseen == self._recorded == UNSEEN_AFTER and not self._notes:
             self._note(f"No forward pass could be followed (compiled, or under torch.func): {WITHOUT_SIGNALS}")
+        if self._recorded == UNSEEN_AFTER and len(self._called_alone) > 1:
+            self._note(_told_alone([*self._called_alone]))
         if self._discovery is not None and self._steppers and not self._unknown_parameters():
             self._discover(False)
         called_otherwise = not recording.passes and not self._whole_process and self._recorded > 1
@@ -818,6 +825,15 @@ def _chosen(signals: Sequence[str] | None) -> frozenset[Signal]:
     except ValueError as error:
         raise IsometryError(f"signals: {error}; the signals are {', '.join(Signal)}.") from None
     return chosen | ({Signal.WEIGHT} if Signal.UPDATE in chosen else set())
+
+
+def _told_alone(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return (
+        f"`{names[0]}`, `{names[1]}`{rest} are called by no forward() of a module that holds them, so what stands "
+        "between them is neither seen nor changed. Put these calls into forward(), and call the model itself: a "
+        "LightningModule's training_step calls self(x)."
+    )
 
 
 def _device(sites: Sites) -> str | None:
