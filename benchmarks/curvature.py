@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isometry.adapters.torch.curvature import sharpness_of
-from isometry.treatment.paces import FITTING
+from isometry.treatment.paces import CURVED, FITTING
 
 DOUBLINGS = range(-8, 7)
 MOMENTA = (0.0, 0.9)
@@ -295,21 +295,20 @@ def decades(values: list[float]) -> str:
 
 def told(found: list[Found], *, steps: int, seeds: int) -> str:
     lines = [
-        f"{len(CASES)} networks, {seeds} seeds, {steps} steps of 64 samples, torch {torch.__version__}. Rates as "
-        "multiples of 2 (1 − β) / λ before the first step; means over the seeds on a logarithmic scale.",
+        f"{len(CASES)} networks, {seeds} seed{'s' if seeds > 1 else ''} each, {steps} steps of 64 samples, "
+        f"torch {torch.__version__}. Rates as multiples of 2 (1 − β) / λ before the first step, of which "
+        f"{2.0 ** DOUBLINGS[-1]:g} is the largest that was tried; means over seeds on a logarithmic scale.",
         "",
         "| network | λ | SGD: largest | best | by size of step | momentum 0.9: largest | best | by size of step |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for case in CASES:
         cells = [case.name]
-        if len([one for one in found if one.case == case.name]) < len(MOMENTA) * seeds:
-            continue
         for momentum in MOMENTA:
             mine = [one for one in found if one.case == case.name and one.momentum == momentum]
             if momentum == MOMENTA[0]:
-                cells.append(f"{mean([one.sharpness for one in mine]):.2g}")
-            cells += [f"{mean([getattr(one, name) for one in mine]):.2g}" for name in ("largest", "best", "fitting")]
+                cells.append(mean([one.sharpness for one in found if one.case == case.name]))
+            cells += [mean([getattr(one, name) for one in mine]) for name in ("largest", "best", "fitting")]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     for momentum in MOMENTA:
@@ -321,12 +320,17 @@ def told(found: list[Found], *, steps: int, seeds: int) -> str:
             f"  - best rate over the bound: {decades([f.best for f in mine])}",
             f"  - best rate over that by size of step: {decades([f.best / f.fitting for f in mine])}",
             f"  - largest rate over that by size of step: {decades([f.largest / f.fitting for f in mine])}",
+            f"  - best rate over the larger one of that and an eighth of the bound: "
+            f"{decades([f.best / max(f.fitting, CURVED) for f in mine])}",
+            f"  - largest rate over the same: {decades([f.largest / max(f.fitting, CURVED) for f in mine])}",
+            f"  - best rate over the smaller one of that and the bound: "
+            f"{decades([f.best / min(f.fitting, 1.0) for f in mine])}",
         ]
     return "\n".join(lines)
 
 
-def mean(values: list[float]) -> float:
-    return float(np.exp(np.mean(np.log(values))))
+def mean(values: list[float]) -> str:
+    return f"{np.exp(np.mean(np.log(values))):.2g}" if values else "none trains"
 
 
 def main() -> None:

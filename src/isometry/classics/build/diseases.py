@@ -147,6 +147,19 @@ def times(factor: float) -> Callable[[Any, Any], Any]:
     return lambda output, targets: factor * F.cross_entropy(output, targets)
 
 
+class Float16(nn.Module):
+    """Computes in float16 under autocast, with weights in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, dtype=torch.float16):
+            answers: Tensor = self.network(images).float()
+        return answers
+
+
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
@@ -231,13 +244,21 @@ DISEASES: Mapping[str, Callable[[], Experiment]] = MappingProxyType(
         "targets of 5,000 ± 900": lambda: prices(adam(3e-3), mean=5000.0, deviation=900.0),
         "pixels from 0 to 4,080": lambda: on_digits(lambda: mlp(layers(2), "relu"), sgd(0.01, momentum=0.9), seen=raw),
         "Adam at a rate of 0.3": lambda: on_digits(lambda: mlp(layers(3), "relu"), adam(0.3)),
-        "Adam at a rate of 0.3, one layer of tanh": lambda: on_digits(lambda: mlp(layers(1), "tanh"), adam(0.3)),
+        "Adam at a rate of 0.5, one layer of tanh": lambda: on_digits(lambda: mlp(layers(1), "tanh"), adam(0.5)),
         "Adam at a rate of 0.3, layer norms": lambda: on_digits(
             lambda: mlp(layers(4), "relu", after=nn.LayerNorm), adam(0.3), epochs=12
         ),
         "SGD at a rate of 0.0001": lambda: on_digits(lambda: mlp(layers(2), "relu"), sgd(1e-4, momentum=0.9)),
         "a loss times 0.0001": lambda: on_digits(lambda: mlp(layers(3), "relu"), sgd(0.05), loss_fn=times(1e-4)),
         "a loss times 1e-9": lambda: on_digits(lambda: mlp(layers(2), "relu"), adam(1e-3), loss_fn=times(1e-9)),
+        "float16, a loss times 1e-6": lambda: on_digits(
+            lambda: Float16(mlp(layers(2), "relu")), sgd(5e4, momentum=0.9), loss_fn=times(1e-6)
+        ),
+        "float16 behind pixels of a million": lambda: on_digits(
+            lambda: Float16(mlp(layers(2), "relu", after=nn.LayerNorm)),
+            sgd(0.05, momentum=0.9),
+            seen=lambda images: 256 * raw(images),
+        ),
         "every 250th target 300 deviations off": lambda: prices(sgd(0.05), mean=0.0, deviation=1.0, off=300.0),
         "two layers frozen by mistake": lambda: on_digits(frozen, adam(1e-3)),
     }

@@ -79,7 +79,7 @@ OF_TRAININGS = (
     Case("lower-rate", "Adam at a rate of 0.3"),
     Case("raise-rate", "SGD at a rate of 0.0001"),
     Case("warm-up", "Adam at a rate of 0.3, layer norms"),
-    Case("decay-rate", "Adam at a rate of 0.3, one layer of tanh"),
+    Case("decay-rate", "Adam at a rate of 0.5, one layer of tanh"),
     Case("change-optimizer", "a loss times 0.0001"),
     Case("lower-epsilon", "a loss times 1e-9"),
     Case("clip", OFF),
