@@ -14,6 +14,7 @@ from isometry.network.edits import (
     AddSkip,
     ChangeOptimizer,
     Clip,
+    Decay,
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
@@ -209,6 +210,24 @@ def test_undo_keeps_groups_that_came_later_and_what_a_schedule_did_to_the_rate()
     applied.undo()
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 1.0])
     assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters()))
+
+
+def test_a_rate_that_falls_is_applied_and_taken_back():
+    model = tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+
+    def moved() -> bool:
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        return any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+
+    applied = isometry.apply([Decay(2)], model, optimizer)
+    assert [moved(), moved(), moved()] == [True, True, False]
+    applied.undo()
+    assert moved()
+    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_undo_refuses_under_a_schedule_that_was_made_since():

@@ -12,6 +12,7 @@ from isometry.adapters.torch.treatment import treating
 from isometry.network.edits import (
     ChangeOptimizer,
     Clip,
+    Decay,
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
@@ -101,6 +102,20 @@ def test_a_schedule_begins_from_the_changed_rate(begin):
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
     train(model, optimizer, steps=1)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02), "once is enough"
+
+
+def test_the_rate_falls_to_zero_under_a_schedule_of_the_scripts_own(begin):
+    begin(Decay(2))
+    model = Tower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.4)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    ends = []
+    for _ in range(3):
+        before = model.out.bias.detach().clone()
+        train(model, optimizer, steps=1, inputs=torch.ones(4, 6))
+        ends.append(float((before - model.out.bias.detach()).norm() / model.out.bias.grad.norm()))
+        schedule.step()
+    assert ends == pytest.approx([0.4, 0.1, 0.0], rel=1e-3)
 
 
 def test_the_optimiser_becomes_another_and_stays_the_object_that_the_script_holds(begin):
