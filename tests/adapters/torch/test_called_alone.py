@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 import isometry
 from isometry.adapters.torch.watch import watch_process
+from isometry.network.script import Script
+from isometry.report.outcomes.words import sentences
+from isometry.treatment.outcome import Outcome
 
 
 class Stepping(nn.Module):
@@ -30,7 +33,7 @@ class Stepping(nn.Module):
         return F.cross_entropy(ways[self.way](), y)
 
 
-def note_of(way, folder, *, process):
+def diagnosis_of(way, folder, *, process):
     torch.manual_seed(0)
     model = Stepping(way)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -40,7 +43,11 @@ def note_of(way, folder, *, process):
             optimizer.zero_grad()
             model.training_step(torch.randn(16, 6), torch.arange(16) % 3).backward()
             optimizer.step()
-    return " ".join(str(isometry.diagnose(watch.run)).split())
+    return isometry.diagnose(watch.run)
+
+
+def note_of(way, folder, *, process):
+    return " ".join(str(diagnosis_of(way, folder, process=process)).split())
 
 
 @pytest.mark.parametrize("process", [True, False])
@@ -55,3 +62,11 @@ def test_layers_called_one_by_one_are_named_with_what_to_do(process, tmp_path):
 @pytest.mark.parametrize("way", ["model", "body and head"])
 def test_a_model_or_its_larger_parts_are_called_without_a_word(way, process, tmp_path):
     assert "called by no forward()" not in note_of(way, tmp_path / "run", process=process)
+
+
+def test_an_outcome_tells_what_could_not_be_seen_of_the_untreated_training(tmp_path):
+    before = diagnosis_of("layers", tmp_path / "run", process=True)
+    outcome = Outcome("nothing to fix", "Nothing was found", (), None, None, before, None, Script("train.py"))
+    found, seen = sentences(outcome)
+    assert found == "Nothing was found."
+    assert "are called by no forward() of a module that holds them" in seen

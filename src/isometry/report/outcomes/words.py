@@ -5,7 +5,7 @@ import math
 from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.network.script import Script
 from isometry.report.chart import Table
-from isometry.report.words import clean, decades, plural, problem
+from isometry.report.words import clean, decades, notes_of, plural, problem
 from isometry.treatment.contrast import Contrast, number
 from isometry.treatment.naming import details
 from isometry.treatment.outcome import Arm, Outcome
@@ -92,7 +92,7 @@ def sentences(outcome: Outcome) -> list[str]:
         said = [f"The score goes from {number(outcome.trials[0].score)} to {number(best.score)}: {change}"]
         said += [] if outcome.verdict == "helped" else [outcome.words]
         said.append(best.prescription.words)
-    return [_sentence(words) for words in (*said, *outcome.notes)]
+    return [_sentence(words) for words in (*said, *outcome.notes, *notes_of(outcome.before.run))]
 
 
 def score_words(outcome: Outcome) -> str:
