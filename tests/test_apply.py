@@ -201,6 +201,22 @@ def test_plans_are_undone_from_the_last_to_the_first():
     assert alike(state_of(model, optimizer), before)
 
 
+def test_a_plan_that_is_applied_once_more_is_told():
+    model = tower(2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    plan = (ScaleRate(0.5),)
+    first = isometry.apply(plan, model, optimizer)
+    isometry.apply(plan, model, optimizer, dry_run=True)
+    with pytest.warns(UserWarning, match=r"This plan \(ScaleRate\) has been applied to this Sequential before") as told:
+        second = isometry.apply(plan, model, optimizer)
+    assert told[0].filename == __file__
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    second.undo()
+    first.undo()
+    isometry.apply(plan, model, optimizer)
+    isometry.apply((ScaleRate(0.4),), model, optimizer)
+
+
 def test_undo_keeps_groups_that_came_later_and_what_a_schedule_did_to_the_rate():
     model, other = tower(), nn.Linear(2, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.4)

@@ -1,7 +1,9 @@
 """Carries out a whole plan on a model and an optimiser that are in the user's hands, and takes it back."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -45,14 +47,23 @@ OF_WEIGHTS = (Reinitialise, ScaleWeights, SetForgetBias)
 """Changes for which no forward pass has to be followed."""
 KEEPING = (AddSkip, InsertNorm, Unfreeze, ScaleRate, WarmUp, Decay, ChangeOptimizer, SetEpsilon, Clip, ScaleLoss)
 """Changes after which a network can compute what it did before."""
+CALLER = 3
+"""Whose line a warning names: that of the user, who has called ``isometry.apply``."""
 SAMPLES, STEPS = 8, 6
 """Size of a batch that is made up, and length of its sequences."""
 SIDES = (32, 28, 8, 64, 224)
 """Of images that are made up; the first that fits is taken."""
 
 
-_stacks: "WeakKeyDictionary[nn.Module, list[object]]" = WeakKeyDictionary()
-"""A mark for each plan that was applied to a model and not undone, in order; marks hold no model alive."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mark:
+    """Of a plan that was applied to a model and not undone. It holds no model alive."""
+
+    edits: tuple[Edit, ...]
+
+
+_stacks: "WeakKeyDictionary[nn.Module, list[_Mark]]" = WeakKeyDictionary()
+"""The marks of a model, in order."""
 
 
 class Applied:
@@ -64,15 +75,16 @@ class Applied:
         left_out: tuple[str, ...],
         undo: Undo,
         *,
+        edits: Sequence[Edit] = (),
         checks: Undo = (),  # type: ignore[assignment]
-        stack: list[object] | None = None,
+        stack: list[_Mark] | None = None,
     ) -> None:
         self.parameters = parameters
         """Names of the parameters that came with it. The optimiser trains them, if one was given."""
         self.left_out = left_out
         """What was not possible for single layers, one sentence each."""
         self._undo, self._checks, self._stack = undo, checks, stack if stack is not None else []
-        self._mark = object()
+        self._mark = _Mark(tuple(edits))
         self._stack.append(self._mark)
 
     def undo(self) -> None:
@@ -125,6 +137,13 @@ def apply(
         )
     if optimizer is not None:
         _require_fitting(optimizer, model, tuning)
+    if not dry_run and any(mark.edits == tuple(edits) for mark in _stacks.get(model, ())):
+        warnings.warn(
+            f"This plan ({', '.join(dict.fromkeys(type(one).__name__ for one in edits))}) has been applied to this "
+            f"{type(model).__name__} before and not undone, so that it now acts twice. Call undo() on what apply gave "
+            "the first time, if that is not meant.",
+            stacklevel=CALLER,
+        )
     if dry_run:
         model, optimizer = copy.deepcopy((model, optimizer))
     undo: Undo = []
@@ -155,7 +174,7 @@ def apply(
     names = tuple(name for name in newcomers if name not in known)
     if dry_run:
         return Applied(names, left_out, [])
-    return Applied(names, left_out, undo, checks=checks, stack=_stacks.setdefault(model, []))
+    return Applied(names, left_out, undo, edits=edits, checks=checks, stack=_stacks.setdefault(model, []))
 
 
 def _require_keeping(edits: Sequence[Edit]) -> None:
