@@ -85,4 +85,13 @@ def is_rounded_away(run: Run) -> NDArray[np.bool_]:
             lost[:, place] |= is_little & (delta[:, place] == 0)
             known = np.isfinite(delta[:, place])
             is_little = np.where(known, lost[:, place], is_little)
-    return np.asarray(lost & is_half)
+    return np.asarray(lost & is_half & ~_is_lost(run)[:, None])
+
+
+def _is_lost(run: Run) -> NDArray[np.bool_]:
+    """Whether any δ of a step is not finite: then what else is missing says nothing of small numbers. shape (steps,)"""
+    lost = np.zeros(len(run.history.steps), bool)
+    for kind in ("nan", "inf"):
+        if (Signal.DELTA, kind) in run.history:
+            lost |= (np.asarray(run.history[Signal.DELTA, kind]) > 0).any(axis=1)
+    return lost

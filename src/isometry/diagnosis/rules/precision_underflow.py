@@ -30,7 +30,8 @@ def precision_underflow(run: Run) -> Iterable[Finding]:
     How it is told apart: only elements that are not zero are looked at. Silent units and rows of an embedding that
     nobody asked for leave zeros and no tiny numbers; what vanishes in float32 is smaller by far and still there. Where
     nothing is left of δ, as little must arrive from the next layer, or from the loss, where it is measured before it is
-    rounded. Under a loss scale the scaled gradients count. Where the loss fell all the same, it is a note.
+    rounded. Under a loss scale the scaled gradients count. It is a note where the loss fell all the same, and where
+    the loss sends gradients of ordinary size, four decades above: then it is the network that loses them.
 
     Sources: Micikevicius et al. 2018, section 3.2; IEEE 754-2019.
     """
@@ -71,13 +72,25 @@ def _sizes(run: Run) -> dict[str, np.ndarray]:
 
 
 def _severity(run: Run, concerned: list[str], half: list[str]) -> Severity:
-    if has_learned(run):
+    if has_learned(run) or _fallen(run) >= limits.FALL_HARMS.value:
         return Severity.NOTE
     gone = [name for name in concerned if np.nanmedian(_sizes(run)[name]) == 0]
     weighted = [name for name in half if run.architecture[name].weighted and run.architecture[name].trainable]
     if gone and set(weighted) <= set(gone):
         return Severity.STOPS
     return Severity.HARMS if gone or set(weighted) <= set(concerned) else Severity.SLOWS
+
+
+def _fallen(run: Run) -> float:
+    """Decades from what arrives, of the loss or else at the last layer, down to what float16 rounds away."""
+    came = arriving(run, "size")
+    if not np.isfinite(came).any():
+        sizes = size_of_nonzero(run, Signal.DELTA)
+        known = np.flatnonzero(np.isfinite(sizes).any(axis=0))
+        came = sizes[:, known[-1]]
+    size = float(np.nanmedian(came))
+    least = limits.UNDERFLOW.value * limits.SMALLEST_FLOAT16.value
+    return float(np.log10(size / least)) if size > 0 else 0.0
 
 
 def _summary(concerned: list[str], sizes: dict[str, np.ndarray], run: Run) -> str:

@@ -1,0 +1,69 @@
+"""N203 tells values that float16 cannot hold from a training that goes off, and from a loss scaler at work."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import isometry
+from isometry.diagnosis.finding import Severity
+from isometry.diagnosis.rules.precision_overflow import precision_overflow
+from isometry.errors import NotRecorded
+
+X = torch.randn(64, 12, generator=torch.Generator().manual_seed(2))
+Y = X[:, :4].argmax(1)
+
+
+def network():
+    return nn.Sequential(nn.Linear(12, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+
+
+def trained(folder, *, scale=1.0, factor=1.0, format=torch.float16, scaler=False, first_scale=65536.0, rate=0.02):
+    torch.manual_seed(0)
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate / factor)
+    scaling = torch.amp.GradScaler("cpu", enabled=scaler, init_scale=first_scale)
+    with isometry.watch(model, optimizer, run=folder / "run", every=1) as watch:
+        for _ in range(16):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=format):
+                outputs = model(scale * X)
+            scaling.scale(factor * F.cross_entropy(outputs.float(), Y)).backward()
+            scaling.step(optimizer)
+            scaling.update()
+    return watch.run
+
+
+@pytest.mark.parametrize("scaler", [False, True])
+def test_large_outputs_are_found_and_no_scaler_helps(tmp_path, scaler):
+    (finding,) = precision_overflow(trained(tmp_path, scale=1e6, scaler=scaler))
+    assert (finding.layers, finding.first_step, finding.severity) == (("0",), 0, Severity.STOPS)
+    assert "output" in finding.summary
+
+
+def test_large_gradients_are_found(tmp_path):
+    (finding,) = precision_overflow(trained(tmp_path, factor=1e8))
+    assert (finding.layers, finding.severity) == (("5",), Severity.STOPS)
+    assert "δ" in finding.summary
+
+
+def test_a_scaler_that_looks_for_its_place_is_healthy(tmp_path):
+    run = trained(tmp_path, scaler=True, first_scale=2.0**30)
+    assert (run.history["delta", "inf"] > 0).any()
+    assert precision_overflow(run) == ()
+
+
+def test_ordinary_values_are_no_finding(tmp_path):
+    assert precision_overflow(trained(tmp_path)) == ()
+
+
+def test_bfloat16_holds_them(tmp_path):
+    with pytest.raises(NotRecorded, match="float16"):
+        precision_overflow(trained(tmp_path, scale=1e6, format=torch.bfloat16))
+
+
+def test_the_loss_of_numbers_is_told_as_its_consequence(tmp_path):
+    diagnosis = isometry.diagnose(trained(tmp_path, scale=1e6))
+    assert diagnosis.findings[0].code == "N203"
+    (lost,) = [finding for finding in diagnosis.findings if finding.code == "N101"]
+    assert "N203" in lost.follows

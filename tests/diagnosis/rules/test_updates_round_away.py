@@ -1,0 +1,46 @@
+"""N202 tells weights that are too coarse for their updates."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import isometry
+from isometry.diagnosis.finding import Severity
+from isometry.diagnosis.rules.updates_round_away import updates_round_away
+from isometry.errors import NotRecorded
+
+X = torch.randn(64, 8, generator=torch.Generator().manual_seed(4))
+Y = X @ torch.randn(8, 2, generator=torch.Generator().manual_seed(5))
+
+
+def trained(folder, *, weights=torch.bfloat16, rate=2e-4, steps=520):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 2)).to(weights)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    with isometry.watch(model, optimizer, run=folder / "run", every=16) as watch:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.mse_loss(model(X.to(weights)).float(), Y).backward()
+            optimizer.step()
+    return watch.run
+
+
+def test_coarse_weights_that_stay_are_found(tmp_path):
+    (finding,) = updates_round_away(trained(tmp_path))
+    assert (finding.severity, finding.layers) == (Severity.HARMS, ("0", "2"))
+    assert finding.evidence[0].measured > 0.85
+
+
+def test_a_short_run_is_a_note(tmp_path):
+    (finding,) = updates_round_away(trained(tmp_path, steps=60))
+    assert finding.severity == Severity.NOTE
+
+
+def test_steps_that_are_large_enough_are_no_finding(tmp_path):
+    assert updates_round_away(trained(tmp_path, rate=0.3)) == ()
+
+
+def test_weights_in_float32_are_not_looked_at(tmp_path):
+    with pytest.raises(NotRecorded, match="half precision"):
+        updates_round_away(trained(tmp_path, weights=torch.float32))
