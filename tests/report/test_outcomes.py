@@ -1,8 +1,10 @@
 """How the change to make by hand is told."""
 
+from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.report.outcomes.text import prescription_text
-from isometry.report.outcomes.words import patch_lines
+from isometry.report.outcomes.words import patch_lines, state
 from isometry.treatment.prescription import Effect, Prescription
+from tests.runs import make_run
 
 DIFF = """\
 --- train.py
@@ -40,3 +42,12 @@ def test_a_terminal_shows_added_lines_in_green_and_the_same_words_without():
     assert "\x1b[31m-\treturn nn.Tanh()\x1b[0m" in coloured
     assert "    +\treturn nn.ReLU()�" in plain.splitlines()
     assert "\x1b" not in plain
+
+
+def test_a_problem_with_several_findings_is_named_once():
+    found = (Finding(Severity.HARMS, "inputs", problem="unscaled_input"), Finding(Severity.NOTE, "n"))
+    targets = Finding(Severity.SLOWS, "targets", problem="unscaled_input")
+    run = make_run(delta_rms=[1.0, 1.0])
+    assert state(Diagnosis((*found, targets), (), (), run)) == "unscaled input (HARMS, 2 findings)"
+    assert state(Diagnosis(found, (), (), run)) == "unscaled input (HARMS)"
+    assert state(Diagnosis(found[1:], (), (), run)) == "healthy"

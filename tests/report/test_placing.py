@@ -74,3 +74,9 @@ def test_many_names_are_thinned_with_both_ends_kept():
 
 def test_a_dozen_long_names_lean():
     assert layer_names([f"encoder.block.{k}.attention" for k in range(12)], length=500, size=12).leaning
+
+
+def test_a_few_long_names_beside_an_axis_are_written_whole():
+    name = "replace activation (relu, σ_w 1.4)"
+    assert layer_names(["untreated", name], length=100, size=12, upright=True).ticks[1].words == name
+    assert len(layer_names([name] * 40, length=900, size=12, upright=True).ticks[1].words) < len(name)

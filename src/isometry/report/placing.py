@@ -18,6 +18,9 @@ __all__ = ["Names", "Tick", "layer_names", "spread", "text_width", "thinned", "t
 
 Numbers = NDArray[np.float64]
 
+SHORT, MIDDLING, LONG = 22, 28, 42
+"""Signs of a name along an axis, beside one, and beside one with few names."""
+FEW = 12
 SIGN = 0.56
 """Mean width of a sign over the type size, for the sans-serif faces of the figures; wide enough for most names."""
 
@@ -100,7 +103,8 @@ def layer_names(names: Sequence[str], *, length: float, size: float, upright: bo
     if not count:
         return Names(())
     room = length / count
-    said = [shortened(clean(name), 28 if upright else 22) for name in names]
+    longest = LONG if upright and count <= FEW else MIDDLING if upright else SHORT
+    said = [shortened(clean(name), longest) for name in names]
     if upright:
         return _every(said, max(1, math.ceil(size * 1.25 / room)))
     widest = max(text_width(name, size) for name in said) + size

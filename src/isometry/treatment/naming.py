@@ -50,7 +50,7 @@ def _detail(edit: Edit) -> str:
         case SetForgetBias():
             return f"{edit.value:.2g}" + (", input gates opposed" if edit.opposed else "")
         case ScaleOutput():
-            return f"{edit.shift:.2g} + {edit.factor:.2g} · f(x)"
+            return f"{edit.shift:.2g} + {edit.factor:.2g} f(x)"
         case ScaleWeights():
             return f"weights × {edit.factor:.2g}"
         case SetEpsilon():

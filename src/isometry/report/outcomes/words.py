@@ -115,7 +115,13 @@ def state(diagnosis: Diagnosis | None) -> str:
     bad = [finding for finding in diagnosis.findings if finding.severity >= Severity.SLOWS]
     if not bad:
         return "healthy"
-    return "; ".join(f"{problem(finding.problem)} ({Severity(finding.severity).name})" for finding in bad)
+    worst: dict[str, list[Severity]] = {}
+    for finding in bad:
+        worst.setdefault(problem(finding.problem), []).append(Severity(finding.severity))
+    return "; ".join(
+        f"{name} ({found[0].name}{f', {len(found)} findings' if len(found) > 1 else ''})"
+        for name, found in worst.items()
+    )
 
 
 def arm_name(arm: Arm) -> str:
