@@ -271,7 +271,7 @@ def test_without_keep_a_gate_makes_room_for_the_whole():
     kept, model = mlp(), mlp()
     kept.load_state_dict(model.state_dict())
     isometry.apply(case.plan, kept, batch=case.batch, keep=True)
-    isometry.apply(case.plan, kept, batch=case.batch)
+    isometry.apply(case.plan[::-1], kept, batch=case.batch)
     isometry.apply(case.plan, model, batch=case.batch)
     assert gates_of(kept) == []
     assert torch.equal(kept.eval()(case.batch), model.eval()(case.batch))
@@ -282,7 +282,7 @@ def test_with_keep_a_norm_or_skip_that_is_there_stays_whole():
     model = mlp()
     isometry.apply(case.plan, model, batch=case.batch)
     before = seen(model, case.batch)
-    assert isometry.apply(case.plan, model, batch=case.batch, keep=True).parameters == ()
+    assert isometry.apply(case.plan[::-1], model, batch=case.batch, keep=True).parameters == ()
     require_same(before, seen(model, case.batch))
 
 
