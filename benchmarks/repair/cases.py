@@ -332,6 +332,47 @@ def _filled(model: nn.Module, fill: Callable[[Tensor], Any]) -> nn.Module:
     return model
 
 
+class Autocast(nn.Module):
+    """Computes in half precision, with weights in float32; the loss is computed in float32."""
+
+    def __init__(self, network: nn.Module, format: torch.dtype = torch.float16) -> None:
+        super().__init__()
+        self.network, self.format = network, format
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, dtype=self.format):
+            return self.network(x).float()
+
+
+class Half(nn.Module):
+    """Holds its weights in float16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.half())
+
+
+def in_half(build: Callable[[], nn.Module], kind: Callable[[nn.Module], nn.Module] = Autocast) -> Callable[[], Any]:
+    return lambda: kind(build())
+
+
+def times(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross-entropy on another scale, which plain descent makes up for by its rate."""
+    return lambda outputs, targets: factor * F.cross_entropy(outputs.float(), targets)
+
+
+def brightened(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """A norm layer behind the first layer takes any scale of the pixels."""
+
+    def made() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 48), nn.LayerNorm(48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), build())
+
+    return made
+
+
 # The cases ------------------------------------------------------------------------------------------------------------
 
 CASES: tuple[Case, ...] = (
@@ -376,6 +417,39 @@ CASES: tuple[Case, ...] = (
     _case("LSTM, 40 empty steps to remember", lambda: Recall(40), optimizer=adam(1e-2)),
     _case("transformer, norm last, no warm-up", lambda: Encoder(6, norm_first=False), optimizer=adam(1e-2)),
     _case("loss summed over a batch of 128", stack(nn.Tanh, 3), loss=summed, optimizer=sgd(0.5), batch_size=128),
+    _case(
+        "float16 by autocast, loss of 1e-6",
+        in_half(stack(nn.ReLU, 4, fill=he)),
+        loss=times(1e-6),
+        optimizer=sgd(2e4, 0.9),
+    ),
+    _case(
+        "float16 by autocast, loss of 1e-6, convolutions",
+        in_half(convolutions(nn.ReLU, 3)),
+        loss=times(1e-6),
+        optimizer=sgd(5e4, 0.9),
+    ),
+    _case(
+        "float16 weights, loss of 1e-5", in_half(stack(nn.ReLU, 4, fill=he), Half), loss=times(1e-5), optimizer=sgd(5e3)
+    ),
+    _case(
+        "float16 by autocast, pixels of a million",
+        in_half(brightened(lambda: nn.Linear(48, 10))),
+        scale=1e5,
+        optimizer=sgd(0.05, 0.9),
+    ),
+    _case(
+        "healthy: float16 by autocast, loss scaled by hand",
+        in_half(stack(nn.ReLU, 4, fill=he)),
+        sick=False,
+        loss=times(1024.0),
+        optimizer=sgd(0.02 / 1024, 0.9),
+    ),
+    _case(
+        "healthy: bfloat16 by autocast",
+        in_half(stack(nn.ReLU, 4, fill=he), lambda network: Autocast(network, torch.bfloat16)),
+        sick=False,
+    ),
     _case("healthy: ReLU, He, 4 layers", stack(nn.ReLU, 4, fill=he), sick=False),
     _case("healthy: tanh, 4 layers", stack(nn.Tanh, 4), sick=False),
     _case("healthy: sigmoid, 1 layer", stack(nn.Sigmoid, 1, 96), sick=False, optimizer=adam(5e-3)),

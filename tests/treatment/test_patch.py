@@ -358,7 +358,7 @@ def test_the_model_computes_in_another_format_with_weights_in_float32(kind):
     model = dense().half()
     seen = []
     model[1].register_forward_hook(lambda module, args, output: seen.append(output.dtype))
-    patched([SetPrecision(kind)], model)
+    exec(patch([SetPrecision(kind)], architecture_of(dense(), BATCH)), {"model": model})
     with torch.autocast("cpu", dtype=torch.float16):
         outputs = model(BATCH.half())
     assert (seen, outputs.dtype) == ([getattr(torch, kind)], torch.float32)

@@ -8,6 +8,7 @@ import pytest
 
 import isometry.treatment.remedies
 from isometry.diagnosis.finding import AS_IT_IS, PROBLEMS, Cause, Diagnosis, Evidence, Finding, Forecast, Severity
+from isometry.diagnosis.rules.precision_underflow import precision_underflow
 from isometry.errors import IsometryError
 from isometry.network.architecture import Layer
 from isometry.network.edits import (
@@ -18,11 +19,13 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleLoss,
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
     SetEpsilon,
     SetForgetBias,
+    SetPrecision,
     Standardise,
     Unfreeze,
     WarmUp,
@@ -517,3 +520,30 @@ def test_every_proposal_is_a_sentence():
                 assert proposal.edits
                 assert proposal.words[0].isupper()
                 assert proposal.words.endswith(".")
+
+
+def lost_in_float16(*, scale=None):
+    """δ of a training whose loss sends gradients of 2e-8, and what the rules say of it."""
+    events = {
+        "formats": [{"step": 0, "formats": dict.fromkeys(NAMES, "float16")}],
+        "rounded": [{"step": step, "size": 2e-8, "largest": 6e-8} for step in range(20)],
+    } | ({"loss_scale": [{"step": 0, "scale": scale}]} if scale else {})
+    nothing = {f"delta_{kind}": np.zeros(5) for kind in ("rms", "nan", "inf")}
+    run = make_run(
+        names=NAMES, activation="relu", steps=range(20), delta_count=64, delta_zeros=64, **nothing, events=events
+    )
+    return run, next(iter(precision_underflow(run)))
+
+
+def test_gradients_that_float16_loses_are_scaled_or_held_in_bfloat16():
+    run, found = lost_in_float16()
+    (scaling,) = proposed("scale-loss", found, run)
+    wide, wider = proposed("change-precision", found, run)
+    assert scaling.edits == (ScaleLoss(65536.0),)
+    assert (wide.edits, wider.edits) == ((SetPrecision("bfloat16"),), (SetPrecision("float32"),))
+
+
+def test_a_loss_that_is_scaled_is_not_scaled_again():
+    run, found = lost_in_float16(scale=2.0)
+    assert proposed("scale-loss", found, run) == ()
+    assert proposed("change-precision", found, run)

@@ -16,7 +16,9 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleLoss,
     ScaleRate,
+    SetPrecision,
     Standardise,
 )
 
@@ -231,3 +233,46 @@ def test_modules_are_called_as_ever_once_nothing_waits_for_a_call(begin):
     assert nn.Module.__call__ is not call
     Tower()(torch.randn(4, 6))
     assert nn.Module.__call__ is call
+
+
+def lowered(model, optimizer, *, scaler=None, steps=6):
+    """A training in float16 whose gradients are no numbers of float16."""
+    inputs = torch.randn(24, 6, generator=torch.Generator().manual_seed(5))
+    for _ in range(steps):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = 1e-8 * F.cross_entropy(model(inputs), torch.arange(24) % 3)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("edit", [SetPrecision("bfloat16"), SetPrecision("float32"), ScaleLoss(2.0**20)])
+def test_gradients_that_float16_loses_come_back(begin, edit):
+    model = Tower()
+    lowered(model, torch.optim.SGD(model.parameters(), lr=1.0), steps=1)
+    assert not any(value.grad.any() for value in model.parameters())
+    treatment = begin(edit)
+    lowered(model, torch.optim.SGD(model.parameters(), lr=1.0))
+    treatment.close()
+    assert treatment.trouble is None
+    sizes = [float(value.grad.abs().max()) for value in model.parameters()]
+    assert all(0 < size < 1e-7 for size in sizes), "as the training has them, not as they were scaled"
+
+
+def test_weights_of_a_script_that_are_in_half_precision_become_float32(begin):
+    model = Tower().half()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    treatment = begin(SetPrecision("bfloat16"))
+    train(model, optimizer, inputs=torch.randn(16, 6).half())
+    treatment.close()
+    assert treatment.trouble is None
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_a_loss_that_is_scaled_already_is_not_scaled_twice(begin):
+    model = Tower()
+    treatment = begin(ScaleLoss(8.0))
+    with pytest.raises(SystemExit):
+        lowered(model, torch.optim.SGD(model.parameters(), lr=1.0), scaler=torch.amp.GradScaler("cpu"))
+    assert "already" in treatment.trouble

@@ -32,9 +32,8 @@ def lower_epsilon(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     a layer's gradient was below ε at the median of the first recorded steps; ε then becomes a hundredth of the
     smallest.
 
-    In float16 gradients below 6e-8 are gone before an optimiser sees them, and above 65,504 they are infinite. No edit
-    changes the precision: train in bfloat16, which has the range of float32, or scale the loss
-    (`torch.amp.GradScaler`).
+    In float16 gradients below 6e-8 are gone before an optimiser sees them, whatever its ε: `scale-loss` and
+    `change-precision` are for those.
 
     Sources: Kingma & Ba 2015, section 2; Micikevicius et al. 2018 for half precision.
     """
