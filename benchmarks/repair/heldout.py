@@ -369,13 +369,13 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
     ),
     (
         "transformer of patches, norm first, Adam at 0.05",
-        0.8,
+        0.75,
         training(lambda: Patches(4, norm_first=True), digits(), adam(5e-2), epochs=6),
         training(lambda: Patches(4, norm_first=True), digits(), adam(2e-3), epochs=6),
     ),
     (
         "autoencoder, tanh, N(0, 0.01²)",
-        0.35,
+        0.8,
         training(
             _rebuild(48, normal(0.01)), _images_again(), sgd(0.5, 0.9), loss=F.mse_loss, score=_explained, epochs=15
         ),
@@ -408,7 +408,7 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
     ),
     (
         "SELU, U[−1, 1], 6 wide layers, Adam",
-        0.85,
+        0.93,
         training(chain([64, *[160] * 6, 10], nn.SELU, fill=_uniform), digits(), adam(1e-3), epochs=6),
         training(chain([64, *[160] * 6, 10], nn.SELU, fill=normal(160**-0.5)), digits(), adam(1e-3), epochs=6),
     ),
@@ -432,7 +432,7 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
     ),
     (
         "squares added up over batch and units, SGD",
-        0.3,
+        0.7,
         training(
             _rebuild(48, None),
             _images_again(),
@@ -460,10 +460,10 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
         training(chain([64, 48, 48, 10], nn.ReLU), digits(), sgd(0.05, 0.9)),
     ),
     (
-        "SiLU, 24 layers, torch's own weights, SGD",
+        "SiLU, 9 layers, torch's own weights, SGD",
         0.8,
-        training(chain([64, *[48] * 24, 10], nn.SiLU), digits(), sgd(0.05, 0.9)),
-        training(chain([64, *[48] * 24, 10], nn.SiLU, norm=nn.LayerNorm), digits(), sgd(0.05, 0.9)),
+        training(chain([64, *[48] * 9, 10], nn.SiLU), digits(), sgd(0.05, 0.9)),
+        training(chain([64, *[48] * 9, 10], nn.SiLU, norm=nn.BatchNorm1d), digits(), sgd(0.05, 0.9)),
     ),
 )
 
