@@ -85,6 +85,8 @@ OF_TRAININGS = (
     Case("clip", OFF),
     Case("clip", OFF, by="adaptive"),
     Case("scale-outputs", "targets of 5,000 ± 900"),
+    Case("scale-loss", "float16, a loss times 1e-6"),
+    Case("change-precision", "float16 behind pixels of a million"),
     Case("standardise-inputs", "pixels from 0 to 4,080"),
     Case("unfreeze", "two layers frozen by mistake"),
 )

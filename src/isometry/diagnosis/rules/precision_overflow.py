@@ -116,9 +116,16 @@ def _left_float16(run: Run, row: int, place: int, signal: Signal, has_infinity: 
         if any(np.asarray(run.history[column])[row, place] > 0 for column in columns):
             return False
     if signal is FORWARD:
-        return has_infinity
+        return has_infinity or _reads_finite_numbers(run, row, place)
     came = arriving(run, "largest")[row]
     return bool(has_infinity and (np.isnan(came) or came < limits.GREATEST["float32"].value))
+
+
+def _reads_finite_numbers(run: Run, row: int, place: int) -> bool:
+    """Whether it is known what a matrix was multiplied with: then only infinity less infinity makes NaN of it."""
+    count = (Signal.INPUT, "count")
+    is_known = count in run.history and float(run.history[count][row, place]) > 0
+    return is_known and run.architecture.layers[place].kind in {"linear", "conv"}
 
 
 def _largest(run: Run, found: Overflow) -> float:
