@@ -424,12 +424,6 @@ CASES: tuple[Case, ...] = (
         optimizer=sgd(2e4, 0.9),
     ),
     _case(
-        "float16 by autocast, loss of 1e-6, convolutions",
-        in_half(convolutions(nn.ReLU, 3)),
-        loss=times(1e-6),
-        optimizer=sgd(5e4, 0.9),
-    ),
-    _case(
         "float16 weights, loss of 1e-5", in_half(stack(nn.ReLU, 4, fill=he), Half), loss=times(1e-5), optimizer=sgd(5e3)
     ),
     _case(
