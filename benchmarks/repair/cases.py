@@ -424,7 +424,11 @@ CASES: tuple[Case, ...] = (
         optimizer=sgd(2e4, 0.9),
     ),
     _case(
-        "float16 weights, loss of 1e-5", in_half(stack(nn.ReLU, 4, fill=he), Half), loss=times(1e-5), optimizer=sgd(5e3)
+        "float16 weights, loss of 1e-5",
+        in_half(stack(nn.ReLU, 4, fill=he), Half),
+        loss=times(1e-5),
+        optimizer=sgd(1e4),
+        epochs=16,
     ),
     _case(
         "float16 by autocast, pixels of a million",
