@@ -46,9 +46,9 @@ from pages import put
 
 CAUTION = """\
 Repaired means that the treated arm reaches the case's target (accuracy 0.85 on images not trained on; 0.5 for the
-recurrent network) from at least two of three seeds, within the same number of steps. The cases were written before
-the remedies were run on them, by the authors of the remedies, so they say less than cases of somebody else would; the
-last eleven sick ones were written together with their remedies.
+recurrent network) from at least two of three seeds, within the same number of steps. The cases were written by the
+authors of the remedies, the first thirty sick ones before the remedies were run on them and those from "targets around
+5,000" on together with their remedies, so they say less than cases of somebody else would.
 That a target can be reached is shown by the repairs themselves; of the batch-norm network of 40 layers it is not."""
 SETS = {"known": CASES, "heldout": HELD_OUT}
 ENOUGH = 2 / 3

@@ -408,10 +408,27 @@ def test_only_an_overflow_is_clipped_away():
     assert not proposed("clip", finding("non_finite", causes=(Cause("invalid operation", None, ""),)))
 
 
-def test_a_warm_up_takes_a_tenth_of_the_training_at_most():
-    (one,) = proposed("warm-up", finding("loss_spike", first_step=4), run_of(ADAM))
+def test_a_warm_up_takes_a_tenth_of_the_training_and_a_third_where_the_optimiser_is_adaptive():
+    (one,) = proposed("warm-up", finding("loss_spike", first_step=4), run_of(SGD))
     assert one.edits == (WarmUp(20),)
+    (one,) = proposed("warm-up", finding("loss_spike", first_step=4), run_of(ADAM))
+    assert one.edits == (WarmUp(66),)
     assert not proposed("warm-up", finding("loss_spike", first_step=150), run_of(ADAM))
+
+
+def test_an_adaptive_optimiser_that_learns_nothing_for_no_reason_is_tried_with_a_warm_up_then_with_less():
+    flat = finding("loss_not_decreasing", causes=(Cause("guessing", None, ""),))
+    (one,) = proposed("warm-up", flat, run_of(ADAM))
+    assert one.edits == (WarmUp(66),)
+    assert proposed("lower-rate", flat, run_of(ADAM))[0].edits == (ScaleRate(0.3),)
+    order = [plan.remedy for plan in isometry.prescribe(Diagnosis((flat,), (), (), run_of(ADAM)))]
+    assert order[:2] == ["warm-up", "lower-rate"]
+    for other in (
+        finding("loss_not_decreasing", causes=(Cause("sign", None, ""),)),
+        finding("loss_not_decreasing", follows=("G101",)),
+    ):
+        assert not proposed("warm-up", other, run_of(ADAM))
+    assert not proposed("warm-up", flat, run_of(SGD))
 
 
 @pytest.mark.parametrize("problem", ["loss_spike", "learning_rate_too_high"])

@@ -27,6 +27,7 @@ __all__ = [
     "is_hidden",
     "is_out_of_reach",
     "is_through_time",
+    "is_unexplained",
     "reads_input",
     "with_what_is_foretold",
 ]
@@ -210,6 +211,12 @@ def reads_input(finding: Finding) -> bool:
 def is_out_of_reach(finding: Finding) -> bool:
     """Whether it is about answers that the last nonlinearity cannot give."""
     return any(cause.name == OUTPUT_ACTIVATION for cause in finding.causes)
+
+
+def is_unexplained(finding: Finding) -> bool:
+    """Whether it is a loss that does not fall for no reason that was found."""
+    guesses = all(cause.name == "guessing" for cause in finding.causes)
+    return finding.problem == "loss_not_decreasing" and not finding.follows and guesses
 
 
 # Words ----------------------------------------------------------------------------------------------------------------

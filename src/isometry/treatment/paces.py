@@ -26,6 +26,7 @@ __all__ = [
     "half_decade",
     "loss_multiplier",
     "rate_of",
+    "rate_rises",
     "relative_step",
     "sgd_rate",
     "threshold",
@@ -188,6 +189,11 @@ def _learning(run: Run) -> tuple[str, ...]:
     if pace is not None:
         return pace.names
     return tuple(layer.name for layer in run.architecture if layer.weighted and layer.trainable)
+
+
+def rate_rises(run: Run) -> bool:
+    """Whether the rate begins lower than it becomes."""
+    return _rise(run, 0) > 1
 
 
 def _rise(run: Run, step: int) -> float:

@@ -19,13 +19,13 @@ OF_THE_NETWORK = ("poor_initialization", "vanishing_gradient", "exploding_gradie
 @remedy(
     "change-optimizer",
     treats=[
-        "loss_not_decreasing",
         "unscaled_input",
         "learning_rate_too_low",
         "learning_rate_too_high",
         "poor_initialization",
         "vanishing_gradient",
         "exploding_gradient",
+        "loss_not_decreasing",
     ],
     effect=Effect.RETUNES,
 )

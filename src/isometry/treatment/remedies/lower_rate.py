@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.network.edits import ScaleRate
+from isometry.treatment.changes import is_unexplained
 from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, loss_multiplier, rate_of, two_digits
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
@@ -25,8 +26,8 @@ WELL_BELOW = half_decade(0.1)
         "dead_units",
         "exploding_gradient",
         "vanishing_gradient",
-        "non_finite",
         "loss_not_decreasing",
+        "non_finite",
     ],
     effect=Effect.RETUNES,
 )
@@ -38,7 +39,8 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     second try. Where units died in training, or the profile of δ got out of shape only then, it is lowered if steps
     were too large, and else not. Nor where gradients that exploded for another reason made the steps large: the rate
     that suits them suits nothing else. Under plain gradient descent a loss that is added up over the batch, or
-    multiplied by a number, first has the rate divided by as much.
+    multiplied by a number, first has the rate divided by as much. An adaptive optimiser that learns nothing, for no
+    reason that was found, is tried with a third of its rate.
 
     Sources: update ratio: Karpathy, CS231n; Cohen et al. 2021 on the edge of stability.
     """
@@ -60,6 +62,8 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
         (factor < LEAST and _is_work_of_steps(finding)) or (factor <= LEAST and _is_bold(diagnosis, finding))
     ):
         yield _proposal(diagnosis, factor)
+    elif factor is not None and factor <= HALF_DECADE and is_adaptive(diagnosis.run) and is_unexplained(finding):
+        yield _proposal(diagnosis, LEAST)
 
 
 def _may_be_work_of_steps(finding: Finding) -> bool:
