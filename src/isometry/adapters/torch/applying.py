@@ -140,7 +140,7 @@ def apply(
     if not dry_run and any(mark.edits == tuple(edits) for mark in _stacks.get(model, ())):
         warnings.warn(
             f"This plan ({', '.join(dict.fromkeys(type(one).__name__ for one in edits))}) has been applied to this "
-            f"{type(model).__name__} before and not undone, so that it now acts twice. Call undo() on what apply gave "
+            f"{type(model).__name__} before and not undone: a rate that was lowered is lowered again. Call undo() on what apply gave "
             "the first time, if that is not meant.",
             stacklevel=CALLER,
         )
