@@ -140,8 +140,8 @@ def apply(
     if not dry_run and any(mark.edits == tuple(edits) for mark in _stacks.get(model, ())):
         warnings.warn(
             f"This plan ({', '.join(dict.fromkeys(type(one).__name__ for one in edits))}) has been applied to this "
-            f"{type(model).__name__} before and not undone: a rate that was lowered is lowered again. Call undo() on what apply gave "
-            "the first time, if that is not meant.",
+            f"{type(model).__name__} before and not undone: a rate that was lowered is lowered again. Call undo() on "
+            "what apply gave the first time, if that is not meant.",
             stacklevel=CALLER,
         )
     if dry_run:

@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_map
 
 from isometry.adapters.torch import process
 from isometry.adapters.torch.calls import Call, calls_behind, chosen, copied, cotangents, learns, note, without_graph
+from isometry.adapters.torch.entrances import HOOKS_AND_COMPILER
 from isometry.adapters.torch.loss import describe_loss
 from isometry.adapters.torch.recording import tensors_in
-from isometry.adapters.torch.watch import HOOKS_AND_COMPILER
 
 __all__ = ["Captured", "TorchCapture", "capturing"]
 

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor
 
 from isometry.adapters.torch.loss import Suspect, where_not_finite, where_slope_not_finite
-from isometry.adapters.torch.recording import FORWARD, FROM_THE_LOSS, Recording, first_non_finite
-from isometry.adapters.torch.sites import Site, Sites
+from isometry.adapters.torch.recording import FORWARD, FROM_THE_LOSS, Chronicle, Recording, first_non_finite
+from isometry.adapters.torch.sites import Sites
 from isometry.network.signals import Signal
 
 __all__ = ["Outbreak"]
@@ -69,7 +68,7 @@ class Outbreak:
         """Name of the layer of each parameter, by ``id``."""
         return {id(p): site.name for site in self._sites.all for p in site.parameters.values()}
 
-    def examine(self, recording: Recording, chronicle: list[tuple[Site, Signal, np.ndarray]]) -> None:
+    def examine(self, recording: Recording, chronicle: Chronicle) -> None:
         """Look through the rows of a recorded step, in the order of their making."""
         suspect, self._suspect = self._suspect, None
         if self._told:

@@ -15,7 +15,7 @@ from isometry.adapters.torch.sites import Site
 from isometry.network.signals import MOMENTS, Signal
 from isometry.statistics.moments import pool_rows
 
-__all__ = ["COLUMNS", "ActiveUnits", "Recording"]
+__all__ = ["COLUMNS", "ActiveUnits", "Chronicle", "Recording"]
 
 EXTRAS = (
     (Signal.PRE_ACTIVATION, "spread"),
@@ -43,6 +43,8 @@ WINDOW_LIMIT = 64
 
 Entry = tuple[int, Site, Signal, int, measure.Row]
 """Forward pass, layer, signal, run of the layer within the pass, moments."""
+Chronicle = list[tuple[Site, Signal, np.ndarray]]
+"""Layer, signal and moments of every row of a step, in the order of their making."""
 
 
 class ActiveUnits:
@@ -204,7 +206,7 @@ class Recording:
 
     def reduce(
         self, order: list[Site], units: dict[Site, ActiveUnits], scale: float
-    ) -> tuple[dict[tuple[str, str], np.ndarray], list[tuple[Site, Signal, np.ndarray]]]:
+    ) -> tuple[dict[tuple[str, str], np.ndarray], Chronicle]:
         """One array over the layers for each column, and every row in the order of its making.
 
         Forward passes whose output no gradient came back to (a validation pass) are left out. Gradients are divided
@@ -225,7 +227,7 @@ class Recording:
     def _counts(self, passed: int, signal: Signal) -> bool:
         return signal not in FORWARD or not self.heard or passed in self.heard
 
-    def _merge(self, chronicle: list[tuple[Site, Signal, np.ndarray]]) -> dict[tuple[Site, Signal], np.ndarray]:
+    def _merge(self, chronicle: Chronicle) -> dict[tuple[Site, Signal], np.ndarray]:
         groups: dict[tuple[Site, Signal], list[np.ndarray]] = {}
         for site, signal, row in chronicle:
             groups.setdefault((site, signal), []).append(row)
@@ -313,9 +315,7 @@ class Recording:
 SHORTEST_LOOP = 3
 
 
-def first_non_finite(
-    chronicle: list[tuple[Site, Signal, np.ndarray]], signals: frozenset[Signal]
-) -> tuple[Site, Signal, np.ndarray] | None:
+def first_non_finite(chronicle: Chronicle, signals: frozenset[Signal]) -> tuple[Site, Signal, np.ndarray] | None:
     """The first row among these signals that holds a NaN or an infinity."""
     for site, signal, row in chronicle:
         if signal in signals and row[NON_FINITE].any():

@@ -9,7 +9,6 @@ import contextlib
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from isometry.adapters.torch import process
+from isometry.adapters.torch.by_hand import ByHand
+from isometry.adapters.torch.entrances import WITHOUT_SIGNALS, Entrances
+from isometry.adapters.torch.ledger import Ledger
 from isometry.adapters.torch.loss import describe_loss
 from isometry.adapters.torch.loss_scale import gradient_scale
 from isometry.adapters.torch.missing import missing_gradients
@@ -36,14 +38,12 @@ from isometry.adapters.torch.optimisers import (
 from isometry.adapters.torch.origins import Origins
 from isometry.adapters.torch.outbreak import Outbreak
 from isometry.adapters.torch.recording import (
-    COLUMNS,
-    ActiveUnits,
     Recording,
     tensors_in,
 )
-from isometry.adapters.torch.roots import Hook, compiled_part, compiler_of, is_followable
+from isometry.adapters.torch.roots import compiled_part, is_followable
 from isometry.adapters.torch.rounding import listen_at_casts
-from isometry.adapters.torch.sites import Site, Sites, models_by_prefix
+from isometry.adapters.torch.sites import Sites, models_by_prefix
 from isometry.adapters.torch.trace import Tracer
 from isometry.errors import IsometryError, NotRecorded, UnsupportedModel
 from isometry.history.cadence import Cadence
@@ -51,7 +51,6 @@ from isometry.history.provenance import provenance as collect_provenance
 from isometry.history.recorder import Recorder, fresh_folder
 from isometry.history.run import Run
 from isometry.history.store import open_run
-from isometry.network.architecture import Architecture
 from isometry.network.signals import Signal
 
 __all__ = ["TorchWatch", "watch", "watch_process"]
@@ -59,8 +58,6 @@ __all__ = ["TorchWatch", "watch", "watch_process"]
 Models = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
 
-FINGERPRINT = 64
-"""Elements of a parameter that tell whether a training without optimiser has taken a step."""
 DISTRIBUTIONS = frozenset({0, *range(3, 10), *(2**k for k in range(4, 20)), *(3 * 2**k for k in range(2, 20))})
 """Recordings, counted from 0, in which histograms are kept."""
 SETTLED_AFTER = 3
@@ -69,11 +66,6 @@ IDLE_BACKWARDS = 64
 """Backward passes without any step of an announced optimiser after which it is taken to be forgotten."""
 UNSEEN_AFTER = 4
 """Recorded steps without a forward pass that could be followed, after which that is said."""
-WITHOUT_SIGNALS = "weights, gradients and updates are recorded, the signals inside it are not."
-HOOKS_AND_COMPILER = r"Using `torch\.compile\(module\)` when there are global hooks"
-"""What torch says of our hook, which does nothing while it compiles."""
-GROWTHS = 16
-"""How often the network may turn out to be larger before its newcomers are left out."""
 
 
 def watch(
@@ -129,17 +121,11 @@ class TorchWatch:
             self._sites.add(model, prefix)
         self._tracer = Tracer(self._sites)
         self._origins = Origins() if models is None else None
+        self._by_hand = ByHand(self._sites)
         self._rounds = Rounds(len(optimizers))
         self._steppers: dict[int, Stepper] = {}
         self._searched: set[int] = set()
-        self._units: dict[Site, ActiveUnits] = {}
         self._heard: set[int] = set()
-        self._missing: list[dict[str, str]] | None = None
-        self._notes: list[str] = []
-        self._formats: dict[str, str] = {}
-        self._scale = 1.0
-        self._objective = Objective(self._write_loss, self._alarm)
-        self._outbreak = Outbreak(self._sites, self._event, self._alarm)
         self._loss_known = False
         self._in_backward = 0
         self._backward_thread: int | None = None
@@ -148,23 +134,29 @@ class TorchWatch:
         self._called_alone: dict[str, None] = {}
         """Layers that are called by no module that holds them, in the order of their calls."""
         self._tracing = False
-        self._fingerprint: list[Tensor] = []
-        self._architecture: Architecture | None = None
-        self._growths = 0
         self._settled = 0
         self._step = 0
         self._seconds = 0.0
         self._seconds_before = 0.0
         self._last_boundary: float | None = None
-        self._recorded = 0
         self._unseen = 0
         self._close_after_backward = False
-        self._entries: dict[int, list[Any]] = {}
-        self._discovery: Any = None
         self._fault: str | None = None
         self._closed = False
         self._recording: Recording | None = None
         self._recorder = self._open_files(run, provenance)
+        self._ledger = Ledger(self._recorder, self._sites)
+        self._entrances = Entrances(
+            self._sites,
+            self._ledger,
+            enter=self._enter,
+            leave=self._leave,
+            called=self._called,
+            announced=models is not None,
+            note=self._note,
+        )
+        self._objective = Objective(self._write_loss, self._alarm)
+        self._outbreak = Outbreak(self._sites, self._ledger.event, self._alarm)
         if self._recorder is not None:
             with self._guard():
                 self._attach(models)
@@ -181,7 +173,7 @@ class TorchWatch:
     @property
     def recorded_anything(self) -> bool:
         """False as long as no training step was seen."""
-        return self._recorded > 0
+        return self._ledger.recorded > 0
 
     @property
     def run(self) -> Run:
@@ -196,7 +188,7 @@ class TorchWatch:
             with contextlib.suppress(OSError):
                 self._objective.flush()
                 self._recorder.flush()
-        if self._architecture is None:
+        if self._ledger.architecture is None:
             raise NotRecorded(
                 f"{self._folder}: no training step was seen. A step needs a forward pass with gradients, a backward "
                 "pass and an update of the weights, all while the watch is open."
@@ -207,14 +199,14 @@ class TorchWatch:
         """Keep named numbers of the present step, such as ``accuracy=0.93``."""
         with self._guard():
             for name, value in metrics.items():
-                if self._recorder is not None and not self._closed:
-                    self._recorder.scalar(max(self._step - 1, 0), name, float(value))
+                if not self._closed:
+                    self._ledger.scalar(max(self._step - 1, 0), name, float(value))
 
     def note(self, kind: str, /, **facts: Any) -> None:
         """Keep an event of the present step that was found out elsewhere."""
         with self._guard():
             if not self._closed:
-                self._event(kind, self._step, **facts)
+                self._ledger.event(kind, self._step, **facts)
 
     def close(self, ending: str = "finished") -> None:
         """Take every hook off and finish the files; may be called again."""
@@ -272,49 +264,24 @@ class TorchWatch:
     def _attach(self, models: dict[str, nn.Module] | None) -> None:
         process.open_listener(self)
         for model in (models or {}).values():
-            self._make_entry(model)
+            self._entrances.stand_at(model)
         if models is None:
-            self._discover(True)
+            self._entrances.search(True)
         if self._origins is not None:
             self._origins.attach()
             self._tracer.witness = self._origins.activation
         self._begin_recording()
 
-    def _make_entry(self, module: nn.Module) -> None:
-        if id(module) in self._entries:
-            return
-        compiler = compiler_of(module)
-        if compiler is not None:
-            self._note(f"The model is {compiler}: {WITHOUT_SIGNALS}")
-            self._entries[id(module)] = []
-            return
-        self._entries[id(module)] = [
-            module.register_forward_pre_hook(Hook(self._enter), prepend=True, with_kwargs=True),
-            module.register_forward_hook(Hook(self._leave), with_kwargs=True, always_call=True),
-        ]
-
-    def _discover(self, on: bool) -> None:
-        """Look at every module's call for one that is no part of another's, until all trained models are known."""
-        if on and self._discovery is None:
-            warnings.filterwarnings("ignore", message=HOOKS_AND_COMPILER, category=UserWarning)
-            self._discovery = nn.modules.module.register_module_forward_pre_hook(self._called)
-        elif not on and self._discovery is not None:
-            self._discovery.remove()
-            self._discovery = None
-
     def _detach(self) -> None:
-        self._discover(False)
+        self._entrances.leave_all()
         if self._origins is not None:
             self._origins.detach()
-        for hook in (hook for hooks in self._entries.values() for hook in hooks):
-            hook.remove()
-        self._entries.clear()
         process.close_listener(self)
         if not self._tracing:
             self._tracer.abandon()
         if self._recording is not None:
             self._recording.open = False
-        self._fingerprint.clear()
+        self._by_hand.forget()
 
     # ------------------------------------------------------------------ faults
 
@@ -334,10 +301,9 @@ class TorchWatch:
             return
         words = f"{type(fault).__name__}: {fault}"
         self._tell(words)
-        if self._recorder is not None:
-            with contextlib.suppress(Exception):
-                self._recorder.event("trouble", self._step, words=f"Watching stopped: {words}")
-                self._write_end("stopped watching")
+        with contextlib.suppress(Exception):
+            self._ledger.event("trouble", self._step, words=f"Watching stopped: {words}")
+            self._write_end("stopped watching")
         if not self._passes_open:
             self._detach()
 
@@ -352,10 +318,7 @@ class TorchWatch:
         return getattr(self, "_step", 0)
 
     def _note(self, words: str) -> None:
-        if words not in self._notes:
-            self._notes.append(words)
-            if self._recorder is not None:
-                self._recorder.event("trouble", self._step, words=words)
+        self._ledger.note(self._step, words)
 
     @property
     def _off(self) -> bool:
@@ -365,44 +328,17 @@ class TorchWatch:
 
     def _called(self, module: nn.Module, args: Any) -> None:
         """Discovery: some module is called."""
-        if torch.compiler.is_compiling() or self._off or self._passes_open or id(module) in self._entries:
+        if torch.compiler.is_compiling() or self._off or self._passes_open:
             return
-        if process.is_unheard() or self._is_elsewhere():
+        if self._entrances.stands_at(module) or process.is_unheard() or self._is_elsewhere():
             return
         with self._guard():
-            if not self._adopt(module):
+            if not self._entrances.adopt(module):
                 return
-            self._make_entry(module)
-            if not self._entries[id(module)]:
-                self._discover(False)  # before the compiler meets our hook; an unknown parameter brings it back
+            if not self._entrances.stand_at(module):
+                self._entrances.search(False)  # before the compiler meets our hook; an unknown parameter brings it back
                 return
         self._enter(module, args, {})  # this call's own hooks were listed before ours was added
-
-    def _adopt(self, module: nn.Module) -> bool:
-        """Whether the called module is to be watched; a model that nobody announced is taken in."""
-        if id(module) in self._sites.module_names:
-            return True
-        if not self._whole_process or next(module.parameters(), None) is None:
-            return False
-        inner = getattr(module, "_orig_mod", module)
-        if id(inner) in self._sites.module_names:
-            return True
-        whole = process.find_whole(inner)
-        name = process.find_name(whole)
-        if not self._sites.models:
-            self._sites.add(whole, "")
-            self._first_name = name
-            return True
-        if "" in self._sites.models and self._architecture is None:
-            self._sites.rename("", self._first_name)
-        if self._growths >= GROWTHS:
-            self._note(f"{name}: not recorded, for too many models came one after another.")
-            return False
-        taken, prefix = set(self._sites.models), name
-        while prefix in taken:
-            prefix += "_"
-        self._sites.add(whole, prefix)
-        return True
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Before the forward pass of a root module."""
@@ -416,7 +352,7 @@ class TorchWatch:
         if len(self._passes_open) > 1:
             return
         with self._guard():
-            self._manual_boundary()
+            self._close_step_by_hand()
             recording = self._recording
             if recording is None or not is_followable() or self._compiled_inside(module):
                 return
@@ -482,7 +418,7 @@ class TorchWatch:
             recording = self._recording
             if recording is not None:
                 recording.in_backward = True
-                if self._formats or not self._recorded:
+                if self._ledger.formats or not self._ledger.recorded:
                     listen_at_casts(roots, recording.before_rounding)
             if (
                 self._in_backward == 1
@@ -508,7 +444,7 @@ class TorchWatch:
                 return
             self._backwards += 1
             if not self._steppers:
-                self._manual_gradients(targets, gradients)
+                self._by_hand.read(recording, self._heard, targets, gradients)
             elif self._rounds.lead is None and self._backwards >= IDLE_BACKWARDS:
                 self._idle()
             if self._close_after_backward and not self._in_backward:
@@ -556,7 +492,7 @@ class TorchWatch:
             self._outbreak.lost(loss, self._step, self._recording)
         if not self._loss_known and self._recording is not None:
             self._loss_known = True
-            self._event("loss_kind", self._step, **describe_loss(loss))
+            self._ledger.event("loss_kind", self._step, **describe_loss(loss))
 
     def _accumulating(self) -> bool:
         """Whether the gradient of an earlier backward pass of this step is still there, to be added to."""
@@ -565,15 +501,10 @@ class TorchWatch:
 
     def _alarm(self, words: str) -> None:
         self._cadence.alarm(self._step)
-        self._event("alarm", self._step, words=words)
-
-    def _event(self, kind: str, step: int, /, **fields: Any) -> None:
-        if self._recorder is not None:
-            self._recorder.event(kind, step, **fields)
+        self._ledger.event("alarm", self._step, words=words)
 
     def _write_loss(self, step: int, value: float) -> None:
-        if self._recorder is not None:
-            self._recorder.scalar(step, "loss", value)
+        self._ledger.scalar(step, "loss", value)
 
     # -------------------------------------------------------------- optimisers
 
@@ -585,9 +516,9 @@ class TorchWatch:
             self._steppers[id(optimizer)] = known
             if known.sites and self._step > 0 and not (before is not None and before.sites):
                 self._cadence.restart(self._step + 1)  # a second model, or a second phase of the training
-            if known.sites and self._recorder is not None:
+            if known.sites:
                 names = [name for name, p in self._sites.parameters() if id(p) in known.parameters]
-                self._recorder.event("optimizer", self._step, parameters=names, **hyperparameters(optimizer))
+                self._ledger.event("optimizer", self._step, parameters=names, **hyperparameters(optimizer))
         return known
 
     def step_begins(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -600,7 +531,7 @@ class TorchWatch:
             stepper = self._stepper(optimizer)
             if stepper.unknown and self._whole_process:
                 self._adopt_owner(optimizer, stepper)
-                self._discover(True)
+                self._entrances.search(True)
             if not stepper.sites or self._recording is None:
                 return
             if not args and not kwargs.get("closure"):
@@ -620,8 +551,8 @@ class TorchWatch:
             return
         self._searched.add(id(optimizer))
         owner = process.find_owner(optimizer.param_groups[0]["params"][0])
-        if owner is not None and self._adopt(owner):
-            self._make_entry(owner)
+        if owner is not None and self._entrances.adopt(owner):
+            self._entrances.stand_at(owner)
 
     def step_ended(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """It has stepped."""
@@ -644,41 +575,15 @@ class TorchWatch:
 
     def _note_rate(self, optimizer: torch.optim.Optimizer) -> None:
         rate = optimizer.param_groups[0].get("lr")
-        if rate is not None and self._recorder is not None and id(optimizer) in (self._rounds.lead, None):
-            self._recorder.scalar(self._step, "lr", float(rate))
-
-    # ------------------------------------------------ training without optimiser
-
-    def _manual_gradients(self, targets: list[Any] | None, gradients: Any) -> None:
-        """No optimiser is known: gradients and weights are read right after the backward pass."""
-        given = None
-        if targets is not None and gradients is not None:
-            given = {id(t): g for t, g in zip(targets, gradients, strict=False) if g is not None}
-        self._manual = Stepper(None, self._sites, 0)
-        if self._recording is not None:
-            measure_gradients(self._recording, self._manual.sites, self._heard, given)
-            keep_weights(self._recording, self._manual)
-        self._fingerprint = [p.detach().reshape(-1)[:FINGERPRINT].clone() for p in self._manual.trained()]
-
-    def _manual_boundary(self) -> None:
-        """At the next forward pass: if the weights have changed since the backward pass, that was a step."""
-        if not self._fingerprint or self._steppers:
-            return
-        now = [p.detach().reshape(-1)[:FINGERPRINT] for p in self._manual.trained()]
-        pairs = zip(now, self._fingerprint, strict=False)
-        if all(torch.equal(new, old) for new, old in pairs):
-            return
-        if self._recording is not None:
-            measure_updates(self._recording, self._manual)
-        self._fingerprint.clear()
-        self._close_step()
+        if rate is not None and id(optimizer) in (self._rounds.lead, None):
+            self._ledger.scalar(self._step, "lr", float(rate))
 
     # -------------------------------------------------------------------- steps
 
     def _begin_recording(self) -> None:
         self._outbreak.next_step()
         if self._cadence.wants(self._step):
-            distributions = self._recorded in DISTRIBUTIONS
+            distributions = self._ledger.recorded in DISTRIBUTIONS
             self._recording = Recording(self._step, self._signals, self._failed, distributions=distributions)
 
     def _close_step(self, *, idle: bool = False) -> None:
@@ -701,92 +606,55 @@ class TorchWatch:
         self._backwards = IDLE_BACKWARDS if idle else 0
         self._begin_recording()
 
+    def _close_step_by_hand(self) -> None:
+        """Without an optimiser: if the weights have changed since the backward pass, that was a step."""
+        if not self._steppers and self._by_hand.has_stepped():
+            self._by_hand.end_step(self._recording)
+            self._close_step()
+
     def _write(self, recording: Recording) -> bool:
         """Reduce and keep one step. Nothing is kept where neither a gradient nor an update came."""
         if not recording.heard and not recording.optimiser_rows and not recording.entries:
             return False
-        recorder = self._recorder
-        assert recorder is not None
         self._objective.flush()
-        order = self._sites.in_order()
         scale = self._objective.factor() * gradient_scale(self._sites.of_parameter)
-        columns, chronicle = recording.reduce(order, self._units, scale)
-        self._describe()
         places = self._origins.news(self._sites) if self._origins is not None else None
-        if places is not None:
-            recorder.event("places", recording.step, **places)
-        recorder.record(recording.step, columns)
-        self._note_precision(recording, scale)
-        for site, profile in recording.time_profiles(scale):
-            recorder.event("through_time", recording.step, layer=site.name, rms=profile)
-        for (site, signal), histogram in (recording.distributions or {}).items():
-            recorder.event("histogram", recording.step, layer=site.name, signal=str(signal), **histogram)
+        chronicle = self._ledger.write(recording, scale, places)
         self._outbreak.examine(recording, chronicle)
         self._tell_missing()
-        self._recorded += 1
-        self._unseen += not recording.passes
-        if self._unseen == self._recorded == UNSEEN_AFTER and not self._notes:
-            self._note(f"No forward pass could be followed (compiled, or under torch.func): {WITHOUT_SIGNALS}")
-        if self._recorded == UNSEEN_AFTER and len(self._called_alone) > 1:
-            self._note(_told_alone([*self._called_alone]))
-        if self._discovery is not None and self._steppers and not self._unknown_parameters():
-            self._discover(False)
-        called_otherwise = not recording.passes and not self._whole_process and self._recorded > 1
-        if called_otherwise and not self._notes and not process.is_called_compiled(self._sites.module_names):
-            self._discover(True)  # parts of the model are called, never the model itself
+        self._look_for_the_unseen(recording)
         return True
 
-    def _note_precision(self, recording: Recording, scale: float) -> None:
-        """In which half-precision formats layers compute, the loss scale, and what the loss sent before rounding."""
-        assert self._recorder is not None
-        formats = self._formats | {site.name: name for site, name in recording.formats.items()}
-        if formats != self._formats:
-            self._formats = formats
-            self._recorder.event("formats", recording.step, formats=formats)
-        if scale != self._scale:
-            self._scale = scale
-            self._recorder.event("loss_scale", recording.step, scale=scale)
-        arriving = recording.arriving()
-        if arriving is not None:
-            self._recorder.event("rounded", recording.step, size=arriving[0], largest=arriving[1])
+    def _look_for_the_unseen(self, recording: Recording) -> None:
+        """Passes that could not be followed, layers called by themselves, and models not found yet."""
+        recorded, notes = self._ledger.recorded, self._ledger.notes
+        self._unseen += not recording.passes
+        if self._unseen == recorded == UNSEEN_AFTER and not notes:
+            self._note(f"No forward pass could be followed (compiled, or under torch.func): {WITHOUT_SIGNALS}")
+        if recorded == UNSEEN_AFTER and len(self._called_alone) > 1:
+            self._note(_told_alone([*self._called_alone]))
+        if self._entrances.are_searched and self._steppers and not self._unknown_parameters():
+            self._entrances.search(False)
+        called_otherwise = not recording.passes and not self._whole_process and recorded > 1
+        if called_otherwise and not notes and not process.is_called_compiled(self._sites.module_names):
+            self._entrances.search(True)  # parts of the model are called, never the model itself
 
     def _unknown_parameters(self) -> bool:
         return any(stepper.unknown for stepper in self._steppers.values())
 
-    def _describe(self) -> None:
-        """Write the architecture when it is first known, and again when it turns out to be more."""
-        architecture = self._sites.architecture(tuple(self._notes))
-        if architecture == self._architecture:
-            return
-        if self._architecture is not None:
-            if _alike(architecture, self._architecture):
-                return
-            self._growths += 1
-        self._architecture = architecture
-        assert self._recorder is not None
-        double = any(p.dtype in (torch.float64, torch.complex128) for _, p in self._sites.parameters())
-        self._recorder.add_provenance(seed=torch.initial_seed(), device=_device(self._sites))  # the script has set both
-        self._recorder.begin(architecture, COLUMNS, double=double)
-
     def _tell_missing(self) -> None:
         """Which parameters no gradient has reached, and why, once some steps have been seen."""
         self._settled += 1
-        if self._settled < SETTLED_AFTER or self._recorder is None:
-            return
-        self._report_missing()
+        if self._settled >= SETTLED_AFTER:
+            self._report_missing()
 
     def _report_missing(self) -> None:
-        assert self._recorder is not None
-        missing = missing_gradients(self._sites, self._heard, self._steppers.values())
-        if missing != (self._missing or []):
-            self._missing = missing
-            self._recorder.event("no_gradient", self._step, parameters=missing)
+        self._ledger.missing(self._step, missing_gradients(self._sites, self._heard, self._steppers.values()))
 
     # ---------------------------------------------------------------- the end
 
     def _finish(self, ending: str) -> None:
-        assert self._recorder is not None
-        self._manual_boundary()
+        self._close_step_by_hand()
         recording = self._recording
         if recording is not None and (recording.heard or recording.optimiser_rows):
             self._close_step()  # interrupted between the backward pass and the update
@@ -796,12 +664,11 @@ class TorchWatch:
         self._write_end(ending)
 
     def _write_end(self, ending: str) -> None:
-        assert self._recorder is not None
-        self._recorder.event(
+        self._ledger.event(
             "end",
             self._step,
             steps=self._step,
-            recorded=self._recorded,
+            recorded=self._ledger.recorded,
             cost=self._cadence.spent,
             elapsed=self._cadence.trained,
             ending=ending,
@@ -834,21 +701,3 @@ def _told_alone(names: Sequence[str]) -> str:
         "between them is neither seen nor changed. Put these calls into forward(), and call the model itself: a "
         "LightningModule's training_step calls self(x)."
     )
-
-
-def _device(sites: Sites) -> str | None:
-    for _, parameter in sites.parameters():
-        return str(parameter.device)
-    return None
-
-
-def _alike(new: Architecture, old: Architecture) -> bool:
-    """Whether all that rules rely on is unchanged: later calls may be more, an unused layer stays unused."""
-
-    def essence(architecture: Architecture) -> list[tuple[Any, ...]]:
-        return [
-            (layer.name, layer.kind, layer.activation, layer.norm, layer.branch, layer.trainable, layer.calls > 0)
-            for layer in architecture.layers
-        ]
-
-    return essence(new) == essence(old)
