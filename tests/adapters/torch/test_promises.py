@@ -14,6 +14,7 @@ from torch import nn
 
 import isometry
 from isometry.adapters.torch import TorchWatch, measure, recording, trace
+from isometry.adapters.torch.trace.tensor_origins import TensorOrigins
 from isometry.history.recorder import Recorder
 from tests.adapters.torch.nets import NETS, train
 
@@ -87,7 +88,7 @@ FAULTS = {
     "following afterwards": (trace.Tracer, "_after"),
     "starting to follow": (trace.Tracer, "begin"),
     "ending": (trace.Tracer, "end"),
-    "module hooks": (trace.Tracer, "_pass_on"),
+    "module hooks": (TensorOrigins, "pass_on"),
     "gradients": (recording.Recording, "backward"),
     "reduction": (recording.Recording, "reduce"),
     "optimiser": (TorchWatch, "_stepper"),
