@@ -50,12 +50,16 @@ def further_than(
     after: Diagnosis | None,
     prescribe: Callable[[Diagnosis], Sequence[Prescription]],
 ) -> Prescription | None:
-    """The treatment together with the best against what is still wrong, where it took one trouble away of several."""
+    """The treatment together with the best against what is still wrong, where it took one trouble away of several.
+
+    A trouble that shows only now was hidden where all that the treatment answers is gone; else it may be of its making.
+    """
     if after is None or after.healthy:
         return None
     wrong = {finding.code for finding in before.findings}
     left = {finding.code for finding in after.findings if finding.severity >= Severity.SLOWS}
-    if wrong.intersection(plan.answers) <= left or not left <= wrong:
+    answered = wrong.intersection(plan.answers)
+    if answered <= left or (answered & left and not left <= wrong):
         return None
     both = (combined(plan, second, before.run) for second in prescribe(after))
     return next((together for together in both if together is not None), None)

@@ -1,6 +1,7 @@
 """What a treatment is called, so that two of one remedy are told apart."""
 
 from isometry.network.edits import (
+    AddSkip,
     ChangeOptimizer,
     Clip,
     Decay,
@@ -8,11 +9,15 @@ from isometry.network.edits import (
     InsertNorm,
     Reinitialise,
     ReplaceActivation,
+    ScaleLoss,
     ScaleOutput,
     ScaleRate,
     ScaleWeights,
     SetEpsilon,
     SetForgetBias,
+    SetPrecision,
+    Standardise,
+    Unfreeze,
     WarmUp,
 )
 from isometry.treatment.prescription import Prescription
@@ -55,5 +60,9 @@ def _detail(edit: Edit) -> str:
             return f"weights × {edit.factor:.2g}"
         case SetEpsilon():
             return f"ε {edit.value:.2g}"
-        case _:
+        case SetPrecision():
+            return edit.format
+        case ScaleLoss():
+            return f"× {edit.factor:,.0f}"
+        case AddSkip() | Standardise() | Unfreeze():
             return ""

@@ -379,7 +379,11 @@ class _Source:
     def _below_the_model(self, making: Making) -> tuple[SourceFile, ast.stmt, str]:
         """The innermost statement in making an optimiser that knows the network by name, and makes no other one."""
         others = [frame.place for other in self.places.optimizers if other is not making for frame in other.frames]
-        why = Unplaced("The network has no name where its optimiser is made.")
+        why = Unplaced(
+            "Several optimisers are made, each for a part of what is trained: `model` below stands for all of it."
+            if others
+            else "The network has no name where its optimiser is made."
+        )
         for standing in making.frames:
             if standing.model is None or standing.place in others:
                 continue

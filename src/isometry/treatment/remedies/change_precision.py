@@ -9,6 +9,7 @@ from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
 
 OF_FLOAT16 = "float16"
+FORMATS = (OF_FLOAT16, "bfloat16")
 
 
 @remedy("change-precision", treats=["precision_overflow", "precision_underflow", "non_finite"], effect=Effect.RETUNES)
@@ -16,9 +17,10 @@ def change_precision(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposa
     """Compute in bfloat16 in place of float16, with weights in float32; or in float32 altogether.
 
     bfloat16 has the range of float32 in 16 bits, so what is too small or too large for float16 is held, with 8 binary
-    digits in place of 11. No scale has to be found and no step is left out, so it comes before loss scaling; of an
-    overflow in the forward pass loss scaling is no cure. Weights in float32 take up updates of less than half a unit in
-    the last place. float32 altogether is proposed last: twice the memory, on accelerators several times the time.
+    digits in place of 11. No scale has to be found and no step is left out; gradients that float16 rounds to zero are
+    scaled first all the same, which keeps the digits. Of an overflow in the forward pass loss scaling is no cure.
+    Weights in float32 take up updates of less than half a unit in the last place. float32 altogether is proposed last:
+    twice the memory, on accelerators several times the time.
 
     Sources: Micikevicius et al. 2018, section 3.1; Kalamkar et al. 2019 for bfloat16.
     """
@@ -33,9 +35,6 @@ def change_precision(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposa
             (SetPrecision("bfloat16"),), "Compute in bfloat16, which has the range of float32, with weights in float32."
         )
     yield Proposal((SetPrecision("float32"),), "Compute in float32.")
-
-
-FORMATS = (OF_FLOAT16, "bfloat16")
 
 
 def _is_of_float16(diagnosis: Diagnosis, finding: Finding) -> bool:
