@@ -420,7 +420,7 @@ def test_an_adaptive_optimiser_that_learns_nothing_for_no_reason_is_tried_with_a
     flat = finding("loss_not_decreasing", causes=(Cause("guessing", None, ""),))
     (one,) = proposed("warm-up", flat, run_of(ADAM))
     assert one.edits == (WarmUp(66),)
-    assert proposed("lower-rate", flat, run_of(ADAM))[0].edits == (ScaleRate(0.3),)
+    assert [one.edits for one in proposed("lower-rate", flat, run_of(ADAM))] == [(ScaleRate(0.3),), (ScaleRate(0.1),)]
     order = [plan.remedy for plan in isometry.prescribe(Diagnosis((flat,), (), (), run_of(ADAM)))]
     assert order[:2] == ["warm-up", "lower-rate"]
     for other in (

@@ -26,10 +26,12 @@ def computes_in(run: Run, name: str) -> str:
 
 
 def loss_scale(run: Run) -> Floats:
-    """What gradients were multiplied by on their way through the network; 1 without a loss scale. shape (steps,)"""
+    """What gradients were multiplied by on their way through the network; 1 without a loss scale, 0 after a scaler has halved it too
+    often. shape (steps,)"""
     scale = np.ones(len(run.history.steps))
     for event in run.history.events("loss_scale"):
-        scale[run.history.steps >= event["step"]] = float(event.get("scale") or 1.0)
+        value = event.get("scale")
+        scale[run.history.steps >= event["step"]] = 1.0 if value is None else float(value)
     return scale
 
 

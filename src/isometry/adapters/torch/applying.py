@@ -17,7 +17,7 @@ from isometry.adapters.torch.loss_scale import loss_scale_of
 from isometry.adapters.torch.precision import set_precision, widen_state
 from isometry.adapters.torch.restructuring import Undo
 from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
-from isometry.adapters.torch.scaled_passes import scaling
+from isometry.adapters.torch.scaled_passes import open_scaling
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.surrounding import AsBefore
 from isometry.errors import CannotEdit, UnsupportedModel
@@ -155,9 +155,9 @@ def apply(
             _standardise(model, batch, undo)
         for one in training:
             if isinstance(one, SetPrecision):
-                set_precision(model, one.format, undo)
                 if optimizer is not None:
-                    widen_state(optimizer, undo)
+                    widen_state(optimizer, model, undo)
+                set_precision(model, one.format, undo)
         newcomers = untrained_before(model, before)
         if optimizer is not None and (tuning or newcomers):
             as_before = _OptimizerAsBefore(optimizer)
@@ -165,8 +165,9 @@ def apply(
             join(optimizer, model, newcomers.values())
             retuned(optimizer, tuning)
             as_before.changed()
-            if not dry_run and (scale := loss_scale_of(optimizer)) is not None:
-                undo.append(scaling(model, optimizer, scale))
+            scale = loss_scale_of(optimizer)
+            if scale is not None and not dry_run and any(isinstance(one, ScaleLoss) for one in tuning):
+                undo.append(open_scaling(optimizer, scale).close)
             checks.append(as_before.require_no_schedule)
     except BaseException:
         Applied((), (), undo).undo()

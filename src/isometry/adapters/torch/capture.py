@@ -211,6 +211,9 @@ class TorchCapture:
     def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """It has stepped."""
 
+    def step_skipped(self, optimizer: Any) -> None:
+        """A gradient scaler left a step out: a backward pass was let through before."""
+
     def recomputation(self) -> AbstractContextManager[object]:
         """Of a checkpoint, in a backward pass that is let through."""
         return nullcontext()

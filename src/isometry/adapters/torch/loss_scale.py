@@ -1,8 +1,8 @@
 """Dynamic loss scaling for trainings that call ``backward`` and ``step`` themselves.
 
 ``torch.amp.GradScaler`` does the same where the training loop calls it. Here nobody can write into the loop: the
-gradient of the loss is multiplied when the backward pass begins, and divided when it arrives at a weight, so that
-whatever looks at gradients in between, clipping for one, finds them as they are.
+gradient of the loss is multiplied when a backward pass begins, and divided when it arrives at a leaf, so that whatever
+looks at gradients there, clipping for one, finds them as they are.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from isometry.errors import CannotEdit
 
-__all__ = ["LossScale", "gradient_scale", "loss_scale_of"]
+__all__ = ["LossScale", "are_finite", "gradient_scale", "loss_scale_of", "parameters_of"]
 
 GROWTH, BACKOFF, INTERVAL = 2.0, 0.5, 2000
 """As ``torch.amp.GradScaler`` has them: doubled after so many good steps in a row, halved after a bad one."""
@@ -29,9 +29,17 @@ def loss_scale_of(optimizer: Optimizer) -> "LossScale | None":
 
 
 def gradient_scale(parameters: Iterable[int]) -> float:
-    """What gradients are multiplied by inside the network that holds these parameters, given by ``id``."""
+    """What gradients were multiplied by inside the network that holds these parameters, given by ``id``, last."""
     own = set(parameters)
-    return next((scale.value for scale in _scales.values() if not own.isdisjoint(scale.joined)), 1.0)
+    for optimizer, scale in list(_scales.items()):
+        if not own.isdisjoint(map(id, parameters_of(optimizer))):
+            return scale.used
+    return 1.0
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """All that an optimiser steps on at present."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class LossScale:
@@ -44,33 +52,17 @@ class LossScale:
     def __init__(self, optimizer: Optimizer, factor: float) -> None:
         if isinstance(optimizer, torch.optim.LBFGS):
             raise CannotEdit("ScaleLoss: LBFGS computes the loss several times in a step. Change the optimiser first.")
-        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        if any(parameter.dtype == torch.float16 for parameter in held):
+        if any(parameter.dtype == torch.float16 for parameter in parameters_of(optimizer)):
             raise CannotEdit(
                 "ScaleLoss: the weights are float16, so gradients would round to zero when they are divided again. "
                 "Hold the weights in float32 as well: SetPrecision('float16')."
             )
         self.value = float(factor)
-        self.joined = {id(parameter) for parameter in held}
+        self.used = 1.0
+        """What the last backward pass to the optimiser's parameters was scaled by; 1 where it was left as it is."""
         self._good = 0
-        self._is_scaled = False
-        self._hooks = [parameter.register_hook(self._divided) for parameter in held if parameter.requires_grad]
+        self._before = _scales.get(optimizer)
         _scales[optimizer] = self
-
-    def scale(self, loss: Tensor) -> None:
-        """A backward pass is to begin, or will begin, from this loss."""
-        if loss.requires_grad:
-            loss.register_hook(self._multiplied)
-
-    def leave(self) -> None:
-        """From now on the next backward pass is left as it is."""
-        self._is_scaled = False
-
-    def close(self, optimizer: Optimizer) -> None:
-        """Take every hook off."""
-        _scales.pop(optimizer, None)
-        while self._hooks:
-            self._hooks.pop().remove()
 
     def around(self, optimizer: Optimizer, step: Callable[..., Any], closure: Any) -> Any:
         """A step, left out where a gradient is not finite."""
@@ -78,9 +70,8 @@ class LossScale:
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not _are_finite(gradients):
-            self.value, self._good = self.value * BACKOFF, 0
+        if not are_finite(parameters_of(optimizer)):
+            self.back_off()
             return loss
         result = step()
         self._good += 1
@@ -88,17 +79,23 @@ class LossScale:
             self.value, self._good = self.value * GROWTH, 0
         return loss if closure is not None else result
 
-    def _multiplied(self, gradient: Tensor) -> Tensor:
-        self._is_scaled = True
-        return gradient * self.value
+    def back_off(self) -> None:
+        """A gradient was not finite."""
+        self.value, self._good = self.value * BACKOFF, 0
 
-    def _divided(self, gradient: Tensor) -> Tensor:
-        return gradient / self.value if self._is_scaled else gradient
+    def close(self, optimizer: Optimizer) -> None:
+        """The optimiser's losses are scaled no more, or as they were before."""
+        if self._before is not None:
+            _scales[optimizer] = self._before
+        else:
+            _scales.pop(optimizer, None)
 
 
-def _are_finite(gradients: Sequence[Tensor]) -> bool:
-    values = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
+def are_finite(parameters: Sequence[Tensor]) -> bool:
+    """Whether all their gradients are; one copy to the host for each device."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     by_device: dict[torch.device, list[Tensor]] = {}
-    for value in values:
+    for gradient in gradients:
+        value = gradient.coalesce().values() if gradient.is_sparse else gradient
         by_device.setdefault(value.device, []).append(torch.isfinite(value).all())
     return all(bool(torch.stack(found).all()) for found in by_device.values())

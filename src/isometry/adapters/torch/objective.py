@@ -30,7 +30,7 @@ class Objective:
         self._write = write
         self._alarm = alarm
         self._losses: list[float | Tensor] = []
-        self._pending: list[tuple[int, Tensor]] = []
+        self._pending: list[tuple[int, Tensor, Tensor | None]] = []
         self._recent: deque[float] = deque(maxlen=32)
         self._lost = False
 
@@ -51,11 +51,14 @@ class Objective:
         """A backward pass begins from this loss.
 
         Returns:
-            Its value, unscaled; None while it stays on an accelerator.
+            Its value, unscaled; None while it stays on an accelerator, or where it was multiplied by 0.
         """
         value = loss.detach()
         if value.device.type == "cpu":
-            number = float(value) / self.factor()
+            factor = self.factor()
+            if factor == 0:
+                return None
+            number = float(value) / factor
             self._losses.append(number)
             return number
         self._losses.append(value / self.scale if self.scale is not None else value.clone())
@@ -80,7 +83,7 @@ class Objective:
             self._watch_for_jumps(whole)
             return
         stacked = torch.stack([torch.as_tensor(loss).reshape(()).double() for loss in losses]).sum() * share
-        self._pending.append((step, stacked))
+        self._pending.append((step, stacked, self.scale.clone() if self.scale is not None else None))
         if len(self._pending) >= PENDING or recorded:
             self.flush()
 
@@ -96,11 +99,15 @@ class Objective:
         recent.append(loss)
 
     def flush(self) -> None:
-        """Fetch the losses that wait on an accelerator, in one copy."""
+        """Fetch the losses that wait on an accelerator, in one copy. Those that were multiplied by 0 are unknown."""
         if not self._pending:
             return
-        values = torch.stack([value for _, value in self._pending]).cpu().tolist()
-        for (step, _), value in zip(self._pending, values, strict=True):
+        factors = [torch.ones_like(value) if scale is None else scale.double() for _, value, scale in self._pending]
+        pairs = torch.stack([*(value for _, value, _ in self._pending), *(f.reshape(()) for f in factors)]).cpu()
+        known, factor = pairs.reshape(2, -1).tolist()
+        kept = [(step, value) for (step, _, _), value, f in zip(self._pending, known, factor, strict=True) if f != 0]
+        values = [value for _, value in kept]
+        for step, value in kept:
             self._write(step, value)
         if not self._lost and not np.isfinite(values).all():
             self._lost = True

@@ -1,9 +1,9 @@
 """Lets a model keep its weights in float32 and compute in a format of one's choice."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -39,13 +39,24 @@ def set_precision(model: nn.Module, name: str, undo: Undo | None = None) -> None
     vars(model)["forward"] = _Computing(model, name)
 
 
-def widen_state(optimizer: torch.optim.Optimizer, undo: Undo) -> None:
-    """What an optimiser has learned of weights that were in half precision, in float32 as well."""
-    for state in optimizer.state.values():
-        halves = {key: value.dtype for key, value in state.items() if isinstance(value, Tensor) and value.dtype in HALF}
-        for key in halves:
-            state[key] = state[key].float()
-        undo.append(partial(_narrow, state, halves))
+def widen_state(optimizer: torch.optim.Optimizer, model: nn.Module, undo: Undo) -> None:
+    """What an optimiser has learned of weights that are in half precision, in float32; before those are.
+
+    Taken back, what it has learned since gets the format of the weights, by the rule of ``Optimizer.load_state_dict``.
+    """
+    for parameter in model.parameters():
+        if parameter.dtype in HALF:
+            state = optimizer.state.get(parameter, {})
+            before = {key: value.dtype for key, value in state.items() if isinstance(value, Tensor)}
+            state.update({key: state[key].float() for key, dtype in before.items() if dtype in HALF})
+            undo.append(functools.partial(_narrow_state, optimizer, parameter, before))
+
+
+def _narrow_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, before: dict[str, torch.dtype]) -> None:
+    state = optimizer.state.get(parameter, {})
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
+            state[key] = value.to(before.get(key, parameter.dtype))
 
 
 def _widen(model: nn.Module, undo: Undo | None) -> None:
@@ -54,13 +65,13 @@ def _widen(model: nn.Module, undo: Undo | None) -> None:
             narrow = parameter.dtype
             _cast(parameter, torch.float32)
             if undo is not None:
-                undo.append(partial(_cast, parameter, narrow))
+                undo.append(functools.partial(_cast, parameter, narrow))
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.dtype in HALF:
                 module._buffers[name] = buffer.float()
                 if undo is not None:
-                    undo.append(partial(_narrow, module._buffers, {name: buffer.dtype}))
+                    undo.append(functools.partial(_narrow, module._buffers, {name: buffer.dtype}))
 
 
 def _narrow(tensors: dict[Any, Any], formats: dict[Any, torch.dtype]) -> None:
@@ -108,37 +119,54 @@ class _Ruled(threading.local):
 _ruled = _Ruled()
 _lock = threading.Lock()
 _open = 0
-_enter: Callable[[Any], Any] = torch.autocast.__enter__
+_theirs: Callable[[Any], Any] | None = None
+_ours: Callable[[Any], Any] | None = None
 
 
 @contextmanager
 def _ruling(dtype: torch.dtype) -> Iterator[None]:
     """In here an autocast to half precision, wherever it is written, has this format; torch is itself outside."""
-    global _open
     before, _ruled.dtype = _ruled.dtype, dtype
-    with _lock:
-        _open += 1
-        torch.autocast.__enter__ = _entered  # type: ignore[method-assign]
+    _override()
     try:
         yield
     finally:
         _ruled.dtype = before
-        with _lock:
-            _open -= 1
-            if not _open:
-                torch.autocast.__enter__ = _enter  # type: ignore[method-assign]
+        _restore()
 
 
-def _entered(autocast: Any) -> Any:
-    dtype = _ruled.dtype
-    if dtype is None or not autocast._enabled:
-        return _enter(autocast)
-    own = autocast.fast_dtype
-    autocast.fast_dtype, autocast._enabled = _half(dtype), dtype in HALF
-    try:
-        return _enter(autocast)
-    finally:
-        autocast.fast_dtype, autocast._enabled = own, True
+def _override() -> None:
+    global _open, _theirs, _ours
+    with _lock:
+        _open += 1
+        if _open == 1:
+            _theirs = torch.autocast.__enter__
+            _ours = _overriding(_theirs)
+            torch.autocast.__enter__ = _ours  # type: ignore[method-assign]
+
+
+def _restore() -> None:
+    global _open
+    with _lock:
+        _open -= 1
+        if not _open and torch.autocast.__enter__ is _ours:  # else somebody else stands there, and calls ours
+            torch.autocast.__enter__ = _theirs  # type: ignore[method-assign, assignment]
+
+
+def _overriding(enter: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @functools.wraps(enter)
+    def entered(autocast: Any) -> Any:
+        dtype = _ruled.dtype
+        if dtype is None or not autocast._enabled:
+            return enter(autocast)
+        own = autocast.fast_dtype
+        autocast.fast_dtype, autocast._enabled = _half(dtype), dtype in HALF
+        try:
+            return enter(autocast)
+        finally:
+            autocast.fast_dtype, autocast._enabled = own, True
+
+    return entered
 
 
 def _widened(value: Any) -> Any:

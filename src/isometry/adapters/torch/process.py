@@ -43,6 +43,7 @@ class Listener(Protocol):
     def loss_scaled(self, scale: Tensor) -> None: ...
     def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None: ...
     def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None: ...
+    def step_skipped(self, optimizer: Any) -> None: ...
     def recomputation(self) -> AbstractContextManager[object]: ...
 
 
@@ -54,9 +55,11 @@ _registry = threading.Lock()
 
 
 class _Aside(threading.local):
-    """Whether what this thread does is our own work."""
+    """What is known of this thread: whether what it does is our own work."""
 
     unheard = False
+    steps = 0
+    """Optimiser steps of this thread that began."""
 
 
 _aside = _Aside()
@@ -98,8 +101,9 @@ def _patch() -> None:
     if not _step_hooks:
         _step_hooks.append(register_optimizer_step_pre_hook(_step_begins))
         _step_hooks.append(register_optimizer_step_post_hook(_step_ended))
-    backward, grad, scale = torch.autograd.backward, torch.autograd.grad, torch.amp.GradScaler.scale
-    _originals.update(backward=backward, grad=grad, scale=scale)
+    backward, grad = torch.autograd.backward, torch.autograd.grad
+    scale, step = torch.amp.GradScaler.scale, torch.amp.GradScaler.step
+    _originals.update(backward=backward, grad=grad, scale=scale, step=step)
 
     @functools.wraps(backward)
     def watched_backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -132,6 +136,15 @@ def _patch() -> None:
                 listener.loss_scaled(scaler._scale)
         return result
 
+    @functools.wraps(step)
+    def watched_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        before = _aside.steps
+        result = step(scaler, optimizer, *args, **kwargs)
+        if _aside.steps == before:
+            for listener in tuple(_listeners):
+                listener.step_skipped(optimizer)
+        return result
+
     recompute = CheckpointFunction.backward
 
     @functools.wraps(recompute)
@@ -146,9 +159,11 @@ def _patch() -> None:
     torch.autograd.backward = watched_backward
     torch.autograd.grad = watched_grad
     torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign, assignment]
+    torch.amp.GradScaler.step = watched_step  # type: ignore[method-assign]
 
 
 def _step_begins(optimizer: Any, args: Any, kwargs: Any) -> None:
+    _aside.steps += 1
     for listener in tuple(_listeners):
         listener.step_begins(optimizer, args, kwargs)
 
@@ -168,6 +183,7 @@ def _restore() -> None:
     torch.autograd.backward = _originals.pop("backward")
     torch.autograd.grad = _originals.pop("grad")
     torch.amp.GradScaler.scale = _originals.pop("scale")  # type: ignore[method-assign]
+    torch.amp.GradScaler.step = _originals.pop("step")  # type: ignore[method-assign]
 
 
 def _listed(tensors: Any) -> list[Any]:

@@ -210,7 +210,7 @@ class Recording:
         """One array over the layers for each column, and every row in the order of its making.
 
         Forward passes whose output no gradient came back to (a validation pass) are left out. Gradients are divided
-        by the loss scale.
+        by the loss scale; after one of 0 they are unknown.
         """
         self.open = False
         kept = [entry for entry in self.entries if self._counts(entry[0], entry[2])]
@@ -218,7 +218,7 @@ class Recording:
         table = measure.rows_to_host([entry[4] for entry in kept] + [row for _, _, row in optimised])
         for position, entry in enumerate(kept):
             if entry[2] in FROM_THE_LOSS and scale != 1.0:
-                table[position, SCALED_MOMENTS] /= scale
+                table[position, SCALED_MOMENTS] = table[position, SCALED_MOMENTS] / scale if scale else np.nan
         described = [(entry[1], entry[2]) for entry in kept] + [(site, signal) for site, signal, _ in optimised]
         chronicle = [(site, signal, table[position]) for position, (site, signal) in enumerate(described)]
         merged = self._merge(chronicle)
@@ -293,6 +293,8 @@ class Recording:
     def time_profiles(self, scale: float) -> list[tuple[Site, list[float]]]:
         """δ by time step, earliest first: of fused sequences, and of layers that ran three times or more in a loop."""
         profiles: dict[Site, list[np.ndarray]] = {}
+        if scale == 0:
+            return []
         for site, rms in self.times:
             profiles.setdefault(site, []).append(rms.cpu().numpy() / scale)
         result = []

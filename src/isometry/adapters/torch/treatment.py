@@ -30,6 +30,7 @@ from isometry.adapters.torch.joining import join, trained, untrained_before
 from isometry.adapters.torch.loss_scale import loss_scale_of
 from isometry.adapters.torch.precision import set_precision, widen_state
 from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.scaled_passes import ScaledPasses
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.trials import next_number
 from isometry.errors import CannotEdit, IsometryError
@@ -78,6 +79,7 @@ class TorchTreatment:
         self._format = next((edit.format for edit in training if isinstance(edit, SetPrecision)), None)
         self._computing: WeakSet[nn.Module] = WeakSet()
         self._scales_loss = any(isinstance(edit, ScaleLoss) for edit in training)
+        self._passes: ScaledPasses | None = None
         self._waiting = [edit for edit in edits if isinstance(edit, NetworkEdit)]
         self._most_steps, self._seconds, self._began = steps, seconds, monotonic()
         self._file = inputs
@@ -259,9 +261,9 @@ class TorchTreatment:
         if module in self._computing:
             return
         self._computing.add(module)
-        set_precision(module, self._format)
         for optimizer in self._known_optimizers():
-            widen_state(optimizer, [])
+            widen_state(optimizer, module, [])
+        set_precision(module, self._format)
 
     def _keep(self, inputs: Any) -> None:
         if isinstance(inputs, Tensor):
@@ -299,11 +301,20 @@ class TorchTreatment:
                 self.trouble = self._unplaced()
 
     def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """It has stepped. The steps of the first one that does are counted."""
+        """It has stepped."""
         if self._is_off:
             return
         with self._leaving_on_faults():
             self._tune(optimizer)  # one that was made after the backward pass: its first step was as it is
+        self._count(optimizer)
+
+    def step_skipped(self, optimizer: Any) -> None:
+        """A gradient scaler left a step out, which counts: a training of which all are left out ends as well."""
+        if not self._is_off:
+            self._count(optimizer)
+
+    def _count(self, optimizer: Any) -> None:
+        """The steps of the first optimiser that takes one are counted."""
         if self._lead is None:
             self._lead, self._began = id(optimizer), monotonic()
         self.steps += self._lead == id(optimizer)
@@ -323,17 +334,14 @@ class TorchTreatment:
                 self._scale(roots, targets)
 
     def _scale(self, roots: list[Tensor], targets: list[Any] | None) -> None:
-        """Scale what goes back from a loss; all optimisers have one scale, that of the first."""
-        scales = [scale for optimizer in self._known_optimizers() if (scale := loss_scale_of(optimizer)) is not None]
-        if targets is not None or not scales:
-            for scale in scales:
-                scale.leave()
-            return
-        if len(scales) > 1:
+        """Scale what goes back from a loss."""
+        scaled = [one for one in self._known_optimizers() if loss_scale_of(one) is not None]
+        if len(scaled) > 1 and targets is None:
             raise CannotEdit("ScaleLoss: several optimisers take turns, and one scale cannot follow them all.")
-        for root in roots:
-            if isinstance(root, Tensor):
-                scales[0].scale(root)
+        if self._passes is None and scaled and (scale := loss_scale_of(scaled[0])) is not None:
+            self._passes = ScaledPasses(scaled[0], scale)
+        if self._passes is not None:
+            self._passes.backward_begins(roots, targets)
 
     def loss_scaled(self, scale: Tensor) -> None:
         """A gradient scaler of the script's own multiplied a loss."""
@@ -341,10 +349,12 @@ class TorchTreatment:
             with self._leaving_on_faults():
                 raise CannotEdit("ScaleLoss: the training scales its loss already, with a GradScaler of its own.")
 
-    # ---------------------------------------------------- what is not listened to
-
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
-        """Nothing is done then."""
+        """It has ended, or raised."""
+        if self._passes is not None:
+            self._passes.backward_ended(targets, gradients)
+
+    # ---------------------------------------------------- what is not listened to
 
     def recomputation(self) -> AbstractContextManager[object]:
         """Nothing is done then."""

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from isometry.adapters.torch.curvature import sharpness_of
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.inspector import own_numbers
-from isometry.adapters.torch.loss_scale import LossScale, loss_scale_of
+from isometry.adapters.torch.loss_scale import loss_scale_of
 from isometry.adapters.torch.precision import set_precision
 from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.scaled_passes import open_scaling
 from isometry.adapters.torch.roots import uncompiled
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.train import Trained, batches_of, first_batch, sets, train
 from isometry.errors import IsometryError
 from isometry.history.recorder import fresh_folder
-from isometry.network.edits import Edit, NetworkEdit, ScaleLoss, SetPrecision, Standardise, TrainingEdit
+from isometry.network.edits import Edit, NetworkEdit, SetPrecision, Standardise, TrainingEdit
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Course
 
@@ -102,11 +103,7 @@ class TorchTrainer:
         tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
         if not tuning:
             return treated
-        optimizer = _Optimizer(self.experiment.optimizer, tuning)
-        treated = replace(treated, optimizer=optimizer)
-        if any(isinstance(edit, ScaleLoss) for edit in tuning):
-            treated = replace(treated, loss_fn=_ScaledLoss(self.experiment.loss_fn, optimizer))
-        return treated
+        return replace(treated, optimizer=_Optimizer(self.experiment.optimizer, tuning))
 
     def paced_by(self, course: Course) -> "TorchTrainer":
         """Itself: an experiment says how long it goes on."""
@@ -151,29 +148,13 @@ class _Optimizer:
 
     def __init__(self, optimizer: Callable[[Any], Any], edits: tuple[TrainingEdit, ...]) -> None:
         self._optimizer, self._edits = optimizer, edits
-        self.loss_scale: LossScale | None = None
-        """Of the optimiser that was made last."""
 
     def __call__(self, parameters: Any) -> torch.optim.Optimizer:
         made = retuned(self._optimizer(parameters), self._edits)
-        self.loss_scale = loss_scale_of(made)
+        scale = loss_scale_of(made)
+        if scale is not None:
+            open_scaling(made, scale)  # it closes itself when the optimiser is gone
         return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "loss_scale": None}
-
-
-class _ScaledLoss:
-    """The experiment's loss function; gradients of what it gives are scaled, its value is what it was."""
-
-    def __init__(self, loss_fn: Callable[[Any, Any], Any], optimizer: _Optimizer) -> None:
-        self._loss_fn, self._optimizer = loss_fn, optimizer
-
-    def __call__(self, output: Any, targets: Any) -> Any:
-        loss = self._loss_fn(output, targets)
-        if self._optimizer.loss_scale is not None:
-            self._optimizer.loss_scale.scale(loss)
-        return loss
 
 
 class _Losses:

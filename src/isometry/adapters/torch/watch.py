@@ -573,6 +573,21 @@ class TorchWatch:
             elif self._rounds.ends_round(id(optimizer)):
                 self._close_step()
 
+    def step_skipped(self, optimizer: torch.optim.Optimizer) -> None:
+        """A gradient scaler left its step out. That was a step of the training all the same, one that was lost."""
+        if self._off or self._is_of_another_training(optimizer):
+            return
+        with self._guard():
+            stepper = self._stepper(optimizer)
+            if not stepper.sites:
+                return
+            given = (p for site in stepper.sites for p in site.parameters.values() if p.grad is not None)
+            self._heard.update(map(id, given))  # the optimiser receives none of these gradients
+            if self._recording is not None:
+                self._note_rate(optimizer)
+            if self._rounds.ends_round(id(optimizer)):
+                self._close_step()
+
     def _note_rate(self, optimizer: torch.optim.Optimizer) -> None:
         rate = optimizer.param_groups[0].get("lr")
         if rate is not None and id(optimizer) in (self._rounds.lead, None):

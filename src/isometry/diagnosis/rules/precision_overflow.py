@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.course import has_learned
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.precision import arriving, formats, loss_scale
 from isometry.diagnosis.rule import rule
@@ -30,6 +31,8 @@ class Overflow:
     signal: Signal
     share: float
     """Of the recorded steps with an overflow of this kind."""
+    is_over: bool
+    """None came in the later half of the recorded steps."""
 
 
 @rule(
@@ -47,7 +50,9 @@ def precision_overflow(run: Run) -> Iterable[Finding]:
     How it is told apart: the first layer with infinity is one that computes in float16, and it read finite numbers with
     finite weights, so a sum of products left the format. Values of more than 1e19, whose squares leave float32 as well,
     are no matter of precision. Under a loss scaler δ overflows now and then on purpose, and such steps are skipped;
-    that is no finding. An overflow of the forward pass no scaler can help.
+    that is no finding. A scaler written by hand is not seen; but where δ overflows and all weights stay finite, somebody
+    leaves such steps out. Once that is over, or where the loss fell all the same, it is a note. An overflow of the
+    forward pass no scaler can help.
 
     Sources: Micikevicius et al. 2018, sections 3.2 and 3.3; IEEE 754-2019.
     """
@@ -71,7 +76,7 @@ def precision_overflow(run: Run) -> Iterable[Finding]:
             greatest.evidence("largest finite value beside it", _largest(run, found), (found.signal, "abs_max")),
             limits.NOTHING.evidence("share of recorded steps that overflow", found.share, (found.signal, "inf")),
         ),
-        consequence="Its steps are lost, and without a loss scaler that skips them the weights too.",
+        consequence=_consequence(run),
     )
 
 
@@ -79,6 +84,14 @@ def _words(forward: bool) -> str:
     if forward:
         return "The layer read finite numbers, and its sums of products left float16; float32 and bfloat16 hold them."
     return "What was computed before was finite, and δ left float16; float32 and bfloat16 hold it."
+
+
+def _consequence(run: Run) -> str:
+    spent = np.flatnonzero(loss_scale(run) == 0)
+    if len(spent):
+        step = int(run.history.steps[spent[0]])
+        return f"Each step was skipped and its loss scale halved, until that was 0 at step {step}: nothing is learned."
+    return "Its steps are lost, and without a loss scaler that skips them the weights too."
 
 
 def _first(run: Run, half: set[str], signal: Signal) -> Overflow | None:
@@ -102,7 +115,7 @@ def _first(run: Run, half: set[str], signal: Signal) -> Overflow | None:
     if not hit.any() or (signal is BACKWARD and scaled[hit].all()):
         return None
     first = int(np.flatnonzero(hit)[0])
-    return Overflow(first, names[first], signal, float(hit.mean()))
+    return Overflow(first, names[first], signal, float(hit.mean()), not hit[len(hit) // 2 :].any())
 
 
 def _is_bad(run: Run, signal: Signal, row: int) -> bool:
@@ -139,9 +152,16 @@ def _largest(run: Run, found: Overflow) -> float:
 def _severity(run: Run, found: Overflow) -> Severity:
     if found.share >= limits.MOSTLY.value or _is_lost(run):
         return Severity.STOPS
-    return Severity.SLOWS
+    is_taken_care_of = found.signal is BACKWARD and not _is_ever_lost(run)
+    return Severity.NOTE if is_taken_care_of and (found.is_over or has_learned(run)) else Severity.SLOWS
 
 
 def _is_lost(run: Run) -> bool:
     """Whether the weights are not finite at the last recorded step."""
     return (Signal.WEIGHT, "nan") in run.history and _is_bad(run, Signal.WEIGHT, len(run.history.steps) - 1)
+
+
+def _is_ever_lost(run: Run) -> bool:
+    """Whether weights were not finite at any recorded step, or were not looked at."""
+    columns = [(Signal.WEIGHT, kind) for kind in KINDS[:-1]]
+    return any(column not in run.history or bool((np.asarray(run.history[column]) > 0).any()) for column in columns)

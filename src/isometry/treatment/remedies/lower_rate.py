@@ -40,7 +40,7 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     were too large, and else not. Nor where gradients that exploded for another reason made the steps large: the rate
     that suits them suits nothing else. Under plain gradient descent a loss that is added up over the batch, or
     multiplied by a number, first has the rate divided by as much. An adaptive optimiser that learns nothing, for no
-    reason that was found, is tried with a third of its rate.
+    reason that was found, is tried with a third of its rate, and with a tenth.
 
     Sources: update ratio: Karpathy, CS231n; Cohen et al. 2021 on the edge of stability.
     """
@@ -64,6 +64,7 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
         yield _proposal(diagnosis, factor)
     elif factor is not None and factor <= HALF_DECADE and is_adaptive(diagnosis.run) and is_unexplained(finding):
         yield _proposal(diagnosis, LEAST)
+        yield _proposal(diagnosis, half_decade(LEAST / HALF_DECADE))
 
 
 def _may_be_work_of_steps(finding: Finding) -> bool:
