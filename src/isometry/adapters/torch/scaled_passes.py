@@ -182,9 +182,10 @@ class _Pass:
         self._leaves = leaves
         self._hooks = [root.register_hook(self._begins) for root in roots]
         for leaf in leaves:
-            hook = leaf.register_hook(self._arrives)
-            leaf._backward_hooks.move_to_end(hook.id, last=False)  # type: ignore[union-attr]  # before the user's own
-            self._hooks.append(hook)
+            earlier = leaf._backward_hooks or {}
+            others = {key: earlier.pop(key) for key in list(earlier)}  # the user's own: they come after ours
+            self._hooks.append(leaf.register_hook(self._arrives))
+            leaf._backward_hooks.update(others)  # type: ignore[union-attr]
 
     def end(self) -> None:
         while self._hooks:

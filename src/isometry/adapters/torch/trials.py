@@ -17,8 +17,8 @@ from isometry.adapters.torch.inspector import own_numbers
 from isometry.adapters.torch.loss_scale import loss_scale_of
 from isometry.adapters.torch.precision import set_precision
 from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
-from isometry.adapters.torch.scaled_passes import open_scaling
 from isometry.adapters.torch.roots import uncompiled
+from isometry.adapters.torch.scaled_passes import open_scaling
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.train import Trained, batches_of, first_batch, sets, train
 from isometry.errors import IsometryError
