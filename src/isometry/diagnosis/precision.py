@@ -26,8 +26,10 @@ def computes_in(run: Run, name: str) -> str:
 
 
 def loss_scale(run: Run) -> Floats:
-    """What gradients were multiplied by on their way through the network; 1 without a loss scale, 0 after a scaler has halved it too
-    often. shape (steps,)"""
+    """What gradients were multiplied by on their way through the network; shape (steps,).
+
+    1 without a loss scale, 0 once a scaler has halved it too often.
+    """
     scale = np.ones(len(run.history.steps))
     for event in run.history.events("loss_scale"):
         value = event.get("scale")

@@ -66,6 +66,7 @@ def assert_no_hooks(model: nn.Module) -> None:
     assert torch.autograd.backward.__module__ == "torch.autograd"
     assert not hasattr(torch.autograd.backward, "__wrapped__")
     assert not hasattr(torch.amp.GradScaler.scale, "__wrapped__")
+    assert not hasattr(torch.amp.GradScaler.step, "__wrapped__")
 
 
 @pytest.mark.slow

@@ -170,6 +170,57 @@ def test_a_loss_scale_is_taken_out(tmp_path: Path) -> None:
         np.testing.assert_allclose(plain, unscaled, rtol=1e-5)
 
 
+def overflowing(factor: float = 1e30) -> tuple[nn.Module, torch.optim.Optimizer, Callable[[], object]]:
+    """A training whose δ leaves float16 in every step, so that its scaler skips all of them and falls to 0."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**-140)
+    inputs, targets = torch.randn(8, 4), torch.randint(0, 2, (8,))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.float16):
+            outputs = model(factor * inputs)
+        scaler.scale(F.cross_entropy(outputs.float(), targets)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return model, optimizer, step
+
+
+def test_steps_that_a_scaler_skips_are_steps_also_once_its_scale_is_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, optimizer, step = overflowing()
+    run = watched(model, step, tmp_path, optimizer, 16)
+    assert "stopped" not in capsys.readouterr().err
+    assert run.history.steps.tolist() == [*range(16)]
+    scales = [event["scale"] for event in run.history.events("loss_scale")]
+    assert scales == [*(2.0**-power for power in range(140, 150)), 0.0]
+    assert run.history.scalars["loss"].steps.tolist() == [*range(10)], "of a loss times 0 nothing is left"
+    assert np.isnan(run.history[Signal.DELTA, "rms"][10:]).all()
+    assert (Signal.UPDATE, "rms") not in run.history
+
+
+def test_a_skipped_step_between_others_is_one_of_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler, factors = torch.amp.GradScaler("cpu", init_scale=4.0), iter([1.0, 1e38, 1.0])
+    inputs, targets = torch.randn(8, 4), torch.randint(0, 2, (8,))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        scaler.scale(F.cross_entropy(model(inputs), targets) * next(factors)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    run = watched(model, step, tmp_path, optimizer, 3)
+    assert run.history.steps.tolist() == [0, 1, 2]
+    assert (run.history[Signal.UPDATE, "applied"][:, 0] == 1).tolist() == [True, False, True]
+
+
 def test_lbfgs_evaluates_its_closure_many_times_in_one_step(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))

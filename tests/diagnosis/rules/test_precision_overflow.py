@@ -53,6 +53,40 @@ def test_a_scaler_that_looks_for_its_place_is_healthy(tmp_path):
     assert precision_overflow(run) == ()
 
 
+def by_hand(folder, *, first_scale, factor=1.0):
+    """Dynamic loss scaling that a training does by itself."""
+    torch.manual_seed(0)
+    model, scale = network(), first_scale
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with isometry.watch(model, optimizer, run=folder / "run", every=1) as watch:
+        for _ in range(90):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.float16):
+                outputs = model(X)
+            (scale * factor * F.cross_entropy(outputs.float(), Y)).backward()
+            gradients = [parameter.grad for parameter in model.parameters()]
+            if not all(gradient.isfinite().all() for gradient in gradients):
+                scale /= 2
+                continue
+            for gradient in gradients:
+                gradient /= scale * factor
+            optimizer.step()
+    return watch.run
+
+
+def test_a_scaler_written_by_hand_that_looks_for_its_place_is_a_note(tmp_path):
+    run = by_hand(tmp_path, first_scale=2.0**32)
+    assert (run.history["delta", "inf"] > 0).any()
+    assert run.history.scalars["loss"].values[-1] < 0.8 * run.history.scalars["loss"].values[0]
+    assert [finding.severity for finding in precision_overflow(run)] == [Severity.NOTE]
+
+
+def test_a_scaler_that_fell_to_zero_is_told(tmp_path):
+    (finding,) = precision_overflow(trained(tmp_path, scale=1e6, scaler=True, first_scale=2.0**-142))
+    assert (finding.severity, finding.first_step) == (Severity.STOPS, 0)
+    assert "until that was 0 at step 8" in finding.consequence
+
+
 def test_ordinary_values_are_no_finding(tmp_path):
     assert precision_overflow(trained(tmp_path)) == ()
 

@@ -159,7 +159,7 @@ def _patch() -> None:
     torch.autograd.backward = watched_backward
     torch.autograd.grad = watched_grad
     torch.amp.GradScaler.scale = watched_scale  # type: ignore[method-assign, assignment]
-    torch.amp.GradScaler.step = watched_step  # type: ignore[method-assign]
+    torch.amp.GradScaler.step = watched_step  # type: ignore[method-assign, assignment]
 
 
 def _step_begins(optimizer: Any, args: Any, kwargs: Any) -> None:

@@ -50,8 +50,8 @@ def precision_overflow(run: Run) -> Iterable[Finding]:
     How it is told apart: the first layer with infinity is one that computes in float16, and it read finite numbers with
     finite weights, so a sum of products left the format. Values of more than 1e19, whose squares leave float32 as well,
     are no matter of precision. Under a loss scaler δ overflows now and then on purpose, and such steps are skipped;
-    that is no finding. A scaler written by hand is not seen; but where δ overflows and all weights stay finite, somebody
-    leaves such steps out. Once that is over, or where the loss fell all the same, it is a note. An overflow of the
+    that is no finding. A scaler written by hand is not seen; but where δ overflows and all weights stay finite, such
+    steps are left out as well. Once that is over, or where the loss fell all the same, it is a note. An overflow of the
     forward pass no scaler can help.
 
     Sources: Micikevicius et al. 2018, sections 3.2 and 3.3; IEEE 754-2019.
