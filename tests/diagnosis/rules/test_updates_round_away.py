@@ -14,15 +14,22 @@ X = torch.randn(64, 8, generator=torch.Generator().manual_seed(4))
 Y = X @ torch.randn(8, 2, generator=torch.Generator().manual_seed(5))
 
 
-def trained(folder, *, weights=torch.bfloat16, rate=2e-4, steps=520):
+def trained(folder, *, weights=torch.bfloat16, rate=2e-4, steps=520, resting=(), schedule=lambda step: 1.0):
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 2)).to(weights)
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    groups = [
+        {"params": list(part.parameters()), "lr": 0.0 if index in resting else rate}
+        for index, part in enumerate(model)
+        if index != 1
+    ]
+    optimizer = torch.optim.SGD(groups, lr=rate)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     with isometry.watch(model, optimizer, run=folder / "run", every=16) as watch:
         for _ in range(steps):
             optimizer.zero_grad()
             F.mse_loss(model(X.to(weights)).float(), Y).backward()
             optimizer.step()
+            scheduler.step()
     return watch.run
 
 
@@ -39,6 +46,37 @@ def test_a_short_run_is_a_note(tmp_path):
 
 def test_steps_that_are_large_enough_are_no_finding(tmp_path):
     assert updates_round_away(trained(tmp_path, rate=0.3)) == ()
+
+
+def test_a_layer_whose_rate_is_zero_is_not_accused(tmp_path):
+    run = trained(tmp_path, rate=0.3, steps=60, resting=(0,))
+    assert (run.history["update", "zeros"] == run.history["update", "count"])[:, 0].all()
+    assert updates_round_away(run) == ()
+
+
+def test_beside_a_layer_whose_rate_is_zero_others_are_still_found(tmp_path):
+    (finding,) = updates_round_away(trained(tmp_path, resting=(0,)))
+    assert (finding.severity, finding.layers) == (Severity.HARMS, ("2",))
+
+
+def test_where_every_rate_is_zero_nothing_is_known(tmp_path):
+    with pytest.raises(NotRecorded, match="rate"):
+        updates_round_away(trained(tmp_path, resting=(0, 2), steps=40))
+
+
+def test_a_warm_up_is_not_judged_by_its_beginning(tmp_path):
+    run = trained(tmp_path, rate=0.3, schedule=lambda step: min(1.0, (step / 440) ** 8))
+    assert updates_round_away(run) == ()
+
+
+def test_what_lasts_after_a_warm_up_is_found_from_its_end_on(tmp_path):
+    (finding,) = updates_round_away(trained(tmp_path, steps=720, schedule=lambda step: min(1.0, step / 160)))
+    assert (finding.severity, finding.first_step) == (Severity.HARMS, 160)
+
+
+def test_little_that_is_left_after_a_warm_up_is_a_note(tmp_path):
+    (finding,) = updates_round_away(trained(tmp_path, schedule=lambda step: min(1.0, step / 160)))
+    assert finding.severity == Severity.NOTE
 
 
 def test_weights_in_float32_are_not_looked_at(tmp_path):

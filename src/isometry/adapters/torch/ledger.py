@@ -37,6 +37,7 @@ class Ledger:
         self._scale = 1.0
         self._units: dict[Site, ActiveUnits] = {}
         self._missing: list[dict[str, str]] = []
+        self._resting: set[str] = set()
 
     # ------------------------------------------------------------------ single facts
 
@@ -61,6 +62,13 @@ class Ledger:
         if parameters != self._missing:
             self._missing = parameters
             self.event("no_gradient", step, parameters=parameters)
+
+    def at_rest(self, step: int, resting: Sequence[str], sites: Sequence[Site]) -> None:
+        """Which of an optimiser's layers have a learning rate of 0 at present."""
+        now = (self._resting - {site.name for site in sites}) | set(resting)
+        if now != self._resting:
+            self._resting = now
+            self.event("zero_rate", step, layers=sorted(now))
 
     # ------------------------------------------------------------------------- steps
 

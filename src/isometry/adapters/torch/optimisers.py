@@ -11,7 +11,7 @@ from isometry.adapters.torch.recording import Recording
 from isometry.adapters.torch.sites import Site, Sites
 from isometry.network.signals import Signal
 
-__all__ = ["Rounds", "Stepper", "hyperparameters", "keep_weights", "measure_gradients", "measure_updates"]
+__all__ = ["Rounds", "Stepper", "at_rest", "hyperparameters", "keep_weights", "measure_gradients", "measure_updates"]
 
 
 class Stepper:
@@ -127,6 +127,17 @@ def measure_updates(recording: Recording, stepper: Stepper) -> None:
         changes = [after - earlier for after, earlier in zip(new, old, strict=True) if measure.measurable(after)]
         recording.optimiser(site, Signal.UPDATE, [measure.row(change) for change in changes])
         recording.applied.add(site)
+
+
+def at_rest(stepper: Stepper) -> list[str]:
+    """Layers whose weights this optimiser leaves as they are: all have a learning rate of 0."""
+    if stepper.optimizer is None:
+        return []
+    still = {id(p) for group in stepper.optimizer.param_groups if group.get("lr") == 0 for p in group["params"]}
+    weights = {
+        site: [id(weight) for weight in site.weights if id(weight) in stepper.parameters] for site in stepper.sites
+    }
+    return [site.name for site, held in weights.items() if held and still.issuperset(held)]
 
 
 def hyperparameters(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

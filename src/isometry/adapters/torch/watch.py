@@ -30,6 +30,7 @@ from isometry.adapters.torch.objective import Objective
 from isometry.adapters.torch.optimisers import (
     Rounds,
     Stepper,
+    at_rest,
     hyperparameters,
     keep_weights,
     measure_gradients,
@@ -566,6 +567,7 @@ class TorchWatch:
                 if args or kwargs.get("closure"):  # LBFGS has its gradient only now
                     measure_gradients(self._recording, stepper.sites, self._heard)
                 measure_updates(self._recording, stepper)
+                self._ledger.at_rest(self._step, at_rest(stepper), stepper.sites)
                 self._note_rate(optimizer)
             if self._in_backward:  # it steps from a gradient hook: the other layers, and theirs, are still to come
                 self._rounds.lead = self._rounds.lead or id(optimizer)

@@ -30,16 +30,18 @@ def updates_round_away(run: Run) -> Iterable[Finding]:
 
     How it is told apart: among the weights with a gradient those are counted that did not move, and only of layers
     whose weights themselves are held in half precision; autocast leaves them in float32. Few of them are no harm: the
-    others go on. Where the loss fell all the same, or the run is short, it is a note.
+    others go on. Steps at a rate of 0 do not count, nor those of a warm-up, whose rate is still to rise. Where the loss
+    fell all the same, or little is left of the run after the warm-up, it is a note.
 
     Sources: Micikevicius et al. 2018, section 3.1; IEEE 754-2019.
     """
     half = [place for place, layer in enumerate(run.architecture) if layer.weighted and layer.dtype in HALF]
     if not half:
         raise NotRecorded("no weights are held in half precision")
-    still = _share_still(run)[:, half]
+    still = np.where(_is_stepped(run), _share_still(run), np.nan)[:, half]
     if not np.isfinite(still).any():
-        raise NotRecorded("no step with gradients was recorded")
+        raise NotRecorded("no step with gradients and a rate that is not 0 was recorded")
+    first = int(run.history.steps[np.isfinite(still).any(axis=1).argmax()])
     with np.errstate(invalid="ignore"):
         typical = np.array([np.median(column[np.isfinite(column)]) for column in still.T if np.isfinite(column).any()])
     places = [place for place, column in zip(half, still.T, strict=True) if np.isfinite(column).any()]
@@ -49,10 +51,10 @@ def updates_round_away(run: Run) -> Iterable[Finding]:
     names = tuple(run.architecture.names[place] for place in concerned)
     share, kind = float(typical.max()), run.architecture[names[0]].dtype
     yield Finding(
-        severity=_severity(run, len(concerned) == len(places)),
+        severity=_severity(run, first, len(concerned) == len(places)),
         summary=f"Updates round away in {span(names)}: {share:.0%} of the weights with a gradient stay as they are",
         layers=names,
-        first_step=int(run.history.steps[0]),
+        first_step=first,
         causes=(Cause(kind, None, f"The weights are held in {kind}, too coarse for such updates.", names),),
         evidence=(limits.KEPT_STILL.evidence("share of weights with a gradient that stay", share, *READS),),
         consequence="However many steps are taken, these weights do not move; in float32 the steps would add up.",
@@ -69,7 +71,20 @@ def _share_still(run: Run) -> np.ndarray:
         return np.asarray(np.where(known, 1 - np.minimum(moved / pushed, 1.0), np.nan))
 
 
-def _severity(run: Run, is_everywhere: bool) -> Severity:
-    if has_learned(run) or run.history.total_steps < limits.ADDED_UP.value:
+def _is_stepped(run: Run) -> np.ndarray:
+    """Where a layer has a rate that is not 0, in steps whose rate is not to rise any more. shape (steps, layers)"""
+    steps, names = run.history.steps, run.architecture.names
+    stepped = np.ones((len(steps), len(names)), bool)
+    for event in run.history.events("zero_rate"):
+        stepped[steps >= event["step"]] = [name not in event["layers"] for name in names]
+    rate = run.history.scalars.get("lr")
+    if rate is not None:
+        highest = np.maximum.accumulate(rate.values[::-1])[::-1]
+        stepped[np.isin(steps, rate.steps[rate.values < highest])] = False
+    return stepped
+
+
+def _severity(run: Run, first: int, is_everywhere: bool) -> Severity:
+    if has_learned(run) or run.history.total_steps - first < limits.ADDED_UP.value:
         return Severity.NOTE
     return Severity.HARMS if is_everywhere else Severity.SLOWS
