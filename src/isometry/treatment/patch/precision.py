@@ -8,39 +8,44 @@ PrecisionEdit = ScaleLoss | SetPrecision
 
 PRECISION = """\
 # Weights in float32, signals in {format}; behind the line that makes the optimiser. Where an autocast
-# stands inside the model, write {setting} there.
-model.float()
-forward = model.forward
+# stands inside the model, write {setting} there. Half precision is widened wherever it is, also inside
+# of lists and dictionaries; float64 stays what it is, and weights in float64 are refused.
+from torch.utils._pytree import tree_map
 
 
 def widened(value):
-    return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+    is_half = torch.is_tensor(value) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if is_half else value
 
 
-def computed(*args, **kwargs):
-    args, kwargs = [widened(value) for value in args], {{name: widened(kwargs[name]) for name in kwargs}}
-    device = next(model.parameters()).device.type
-    with torch.autocast(device, {setting}, cache_enabled=False):
-        output = forward(*args, **kwargs)
-    return widened(output)
+def computing_in_{format}(model):
+    if any(weight.dtype == torch.float64 for weight in model.parameters()):
+        raise TypeError("Weights in float64: an autocast to {format} would not change what they compute in.")
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.data = widened(tensor.data)
+    forward, device = model.forward, next(model.parameters()).device.type
+
+    def computed(*args, **kwargs):
+        args, kwargs = tree_map(widened, (args, kwargs))
+        with torch.autocast(device, {setting}, cache_enabled=False):
+            outputs = forward(*args, **kwargs)
+        return tree_map(widened, outputs)
+
+    model.forward = computed
 
 
-model.forward = computed"""
+computing_in_{format}(model)"""
 
 LOSS_SCALE = """\
-# Scaled loss; behind the line that makes the optimiser. In the training loop write backward(loss) in
-# place of loss.backward(), and step() in place of optimizer.step().
-scaler = torch.amp.GradScaler(next(model.parameters()).device.type, init_scale={factor:g})
-
-
-def backward(loss):
-    scaler.scale(loss).backward()
-    scaler.unscale_(optimizer)  # what is clipped, or looked at, is the gradient itself
-
-
-def step():
-    scaler.step(optimizer)  # left out where a gradient is not finite
-    scaler.update()"""
+# Scaled loss; this line stands behind the one that makes the optimiser, and two lines of the loop change:
+#
+#     loss.backward()      becomes    scaler.scale(loss).backward()
+#     optimizer.step()     becomes    scaler.step(optimizer)
+#                                     scaler.update()
+#
+# Where gradients are clipped or looked at, scaler.unscale_(optimizer) stands before that, once in a step.
+# A step is left out where a gradient is not finite.
+scaler = torch.amp.GradScaler(next(model.parameters()).device.type, init_scale={factor:g})"""
 
 
 def precision_code(edit: PrecisionEdit) -> str:
