@@ -7,10 +7,11 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+import isometry
 from isometry.adapters.script_trainer import ScriptTrainer, _printed, placed
 from isometry.errors import IsometryError
 from isometry.history.store import open_run
-from isometry.network.edits import Clip, ReplaceActivation, ScaleRate, Standardise
+from isometry.network.edits import Clip, ReplaceActivation, ScaleRate, SetPrecision, Standardise
 from isometry.network.script import Metric, Script
 
 REGRESSION = """
@@ -268,3 +269,34 @@ def test_other_code_is_another_script(trainer, tmp_path):
     assert first.code != second.code
     with pytest.raises(IsometryError, match=r"There is no file gone\.py"):
         placed(Script("gone.py", folder=tmp_path))
+
+
+SKIPPED = """
+    import torch
+    from torch import nn
+
+    net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler("cpu")
+    x, y = torch.rand(8, 3) * 3e5 + 1e5, torch.tensor([0, 1] * 4)
+    for step in range(180):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = nn.functional.cross_entropy(net(x), y)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+"""
+
+
+@pytest.mark.slow
+def test_a_script_whose_scaler_skips_every_step_is_trained_and_can_be_treated(trainer, tmp_path):
+    made = trainer(SKIPPED)
+    course = made.train((), seed=0, run=tmp_path / "study" / "runs" / "untreated")
+    assert (course.fault, course.steps, isnan(course.score)) == ("", 180, True)
+    findings = isometry.diagnose(open_run(course.run)).findings
+    assert "N203" in [finding.code for finding in findings]
+    treated = made.train((SetPrecision("bfloat16"),), seed=0, run=tmp_path / "study" / "runs" / "treated")
+    assert (treated.fault, treated.steps, isnan(treated.score)) == ("", 180, False)
+    shorter = replace(made, steps=4).train((), seed=1, run=tmp_path / "study" / "runs" / "shorter")
+    assert (shorter.fault, shorter.steps) == ("", 4)
