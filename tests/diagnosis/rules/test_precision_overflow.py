@@ -84,7 +84,7 @@ def test_a_scaler_written_by_hand_that_looks_for_its_place_is_a_note(tmp_path):
 def test_a_scaler_that_fell_to_zero_is_told(tmp_path):
     (finding,) = precision_overflow(trained(tmp_path, scale=1e6, scaler=True, first_scale=2.0**-142))
     assert (finding.severity, finding.first_step) == (Severity.STOPS, 0)
-    assert "until that was 0 at step 8" in finding.consequence
+    assert "it is 0 by step 8" in finding.consequence
 
 
 def test_ordinary_values_are_no_finding(tmp_path):

@@ -90,7 +90,9 @@ def _consequence(run: Run) -> str:
     spent = np.flatnonzero(loss_scale(run) == 0)
     if len(spent):
         step = int(run.history.steps[spent[0]])
-        return f"Each step was skipped and its loss scale halved, until that was 0 at step {step}: nothing is learned."
+        return (
+            f"Such steps are skipped and halve the loss scale; it is 0 by step {step}, and nothing is learned any more."
+        )
     return "Its steps are lost, and without a loss scaler that skips them the weights too."
 
 
