@@ -268,10 +268,17 @@ def test_two_scaled_optimisers_scale_a_pass_once():
     assert [loss_scale_of(optimizer).used for optimizer in optimizers] == [FACTOR, FACTOR]
 
 
-def test_another_optimiser_does_not_step_on_what_the_scale_made_infinite():
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_another_optimiser_does_not_step_on_what_the_scale_made_infinite(reentrant):
     model = Convolved()
+
+    def loss_of(model):
+        h = F.gelu(model.norm(model.conv(X.clone().requires_grad_(True)[:, None]))).flatten(1)
+        h = checkpoint(model.hidden, h, use_reentrant=True) if reentrant else model.hidden(h)
+        return F.cross_entropy(model.last(torch.tanh(h)), Y)
+
     optimizer = torch.optim.SGD(model.last.parameters(), lr=0.1)
-    other = torch.optim.SGD(model.conv.parameters(), lr=0.1, momentum=0.9)
+    other = torch.optim.SGD([*model.conv.parameters(), *model.hidden.parameters()], lr=0.1, momentum=0.9)
     isometry.apply((ScaleLoss(1e38),), model, optimizer)
     before = copy.deepcopy(model.state_dict())
     (loss_of(model) * 1e3).backward()

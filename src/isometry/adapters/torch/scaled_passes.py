@@ -92,8 +92,11 @@ class ScaledPasses:
         if outer in _running:
             # A reentrant checkpoint: what comes in is scaled, and what goes out has to be. Only parameters end here.
             owner, factor = _running[outer]
+            if owner is not self:
+                return None
             leaves = [leaf for leaf in reach.leaves if isinstance(leaf, nn.Parameter) or id(leaf) in held]
-            return _Pass(self, reach.roots, leaves, factor, is_inner=True) if owner is self else None
+            self._note_others(held, leaves)
+            return _Pass(self, reach.roots, leaves, factor, is_inner=True)
         if held.isdisjoint(map(id, reach.leaves)):
             self._has_scaler = False
             return None
@@ -105,7 +108,7 @@ class ScaledPasses:
         if reach.is_tangled or _outermost.factor is not None:
             self._scale.used = 1.0 if _outermost.factor is None else _outermost.factor
             return None
-        self._note_others(held, reach)
+        self._note_others(held, reach.leaves)
         self._scale.used = factor = self._scale.value
         if outer < 0:
             _outermost.factor = factor
@@ -123,10 +126,10 @@ class ScaledPasses:
 
     # ---------------------------------------------------------------- other optimisers
 
-    def _note_others(self, held: set[int], reach: Reach) -> None:
+    def _note_others(self, held: set[int], leaves: Sequence[Tensor]) -> None:
         """Leaves that this optimiser does not step on; another one might."""
         self._others = {key: found for key, found in self._others.items() if found() is not None}
-        self._others |= {id(leaf): ref(leaf) for leaf in reach.leaves if id(leaf) not in held}
+        self._others |= {id(leaf): ref(leaf) for leaf in leaves if id(leaf) not in held}
 
     def _of_others(self, optimizer: Any) -> list[Tensor]:
         """Parameters of another optimiser that passes of ours have reached since its last step."""
