@@ -229,12 +229,14 @@ def test_an_experiment_is_treated_and_goes_along_when_it_is_pickled(edits):
         epochs=30,
         batch_size=16,
     )
+    backward = torch.autograd.backward
     untreated = TorchTrainer(experiment).train((), seed=0)
     assert untreated.losses[-1] > 0.95 * untreated.losses[0]
     treated = pickle.loads(pickle.dumps(TorchTrainer(experiment).treated(edits)))
     course = TorchTrainer(treated).train((), seed=0)
     assert course.losses[-1] < 0.7 * course.losses[0]
     assert course.losses[-1] == TorchTrainer(experiment).train(edits, seed=0).losses[-1]
+    assert torch.autograd.backward is backward
 
 
 class Descent:
@@ -253,3 +255,18 @@ def test_the_watch_tells_formats_and_what_is_rounded(tmp_path):
     assert formats(watch.run) == {"first": "float16", "last": "float16"}
     assert (arriving(watch.run, "size") > 0).all() and (arriving(watch.run, "largest") < 2**-25).all()
     assert set(loss_scale(watch.run)) == {1.0}
+
+
+def test_the_watch_counts_steps_that_a_loss_scale_leaves_out(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    applied = isometry.apply([ScaleLoss(2.0**127)], model, optimizer)
+    with isometry.watch(model, optimizer, run=tmp_path / "run", every=1) as watch:
+        for _ in range(6):
+            optimizer.zero_grad()
+            (F.cross_entropy(model(X), Y) * 8).backward()
+            optimizer.step()
+    applied.undo()
+    scales = loss_scale(watch.run)
+    assert scales[0] == 2.0**127 and scales[-1] < 2.0**127
+    assert list(watch.run.history.steps) == [*range(6)]

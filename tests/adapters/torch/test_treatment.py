@@ -270,6 +270,20 @@ def test_weights_of_a_script_that_are_in_half_precision_become_float32(begin):
     assert {value.dtype for value in model.parameters()} == {torch.float32}
 
 
+def test_a_scaled_training_of_which_all_steps_are_left_out_ends_in_time(begin):
+    model = Tower()
+    before = model.wide.weight.detach().clone()
+    treatment = begin(ScaleLoss(8.0), steps=3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with pytest.raises(SystemExit):
+        for _ in range(10):
+            optimizer.zero_grad()
+            (model(torch.randn(4, 6)).sum() * float("inf")).backward()
+            optimizer.step()
+    assert (treatment.steps, treatment.cut, treatment.trouble) == (3, True, None)
+    assert torch.equal(model.wide.weight, before)
+
+
 def test_a_loss_that_is_scaled_already_is_not_scaled_twice(begin):
     model = Tower()
     treatment = begin(ScaleLoss(8.0))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from isometry.adapters.torch import process
 from isometry.errors import CannotEdit
 
 __all__ = ["LossScale", "are_finite", "gradient_scale", "loss_scale_of", "parameters_of"]
@@ -72,6 +73,7 @@ class LossScale:
                 loss = closure()
         if not are_finite(parameters_of(optimizer)):
             self.back_off()
+            process.tell_skipped(optimizer)
             return loss
         result = step()
         self._good += 1

@@ -26,6 +26,7 @@ __all__ = [
     "is_called_compiled",
     "is_unheard",
     "open_listener",
+    "tell_skipped",
     "unheard",
     "unwrapped",
 ]
@@ -141,8 +142,7 @@ def _patch() -> None:
         before = _aside.steps
         result = step(scaler, optimizer, *args, **kwargs)
         if _aside.steps == before:
-            for listener in tuple(_listeners):
-                listener.step_skipped(optimizer)
+            tell_skipped(optimizer)
         return result
 
     recompute = CheckpointFunction.backward
@@ -171,6 +171,12 @@ def _step_begins(optimizer: Any, args: Any, kwargs: Any) -> None:
 def _step_ended(optimizer: Any, args: Any, kwargs: Any) -> None:
     for listener in tuple(_listeners):
         listener.step_ended(optimizer, args, kwargs)
+
+
+def tell_skipped(optimizer: Any) -> None:
+    """A step was left out, because a gradient that was scaled is not finite."""
+    for listener in tuple(_listeners):
+        listener.step_skipped(optimizer)
 
 
 def _restore() -> None:

@@ -5,8 +5,8 @@ Every leaf that the pass reaches gets its own gradient: parameters of other opti
 """
 
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import ref
 
@@ -19,14 +19,37 @@ from isometry.adapters.torch.leaves import Reach, reach_of
 from isometry.adapters.torch.loss_scale import LossScale, are_finite, parameters_of
 from isometry.errors import CannotEdit
 
-__all__ = ["ScaledPasses", "open_scaling"]
+__all__ = ["ScaledPasses", "closed_at_the_end", "open_scaling"]
 
 
 def open_scaling(optimizer: Optimizer, scale: LossScale) -> "ScaledPasses":
     """Scale each backward pass to the parameters of an optimiser, until what is given is closed."""
     passes = ScaledPasses(optimizer, scale)
     process.open_listener(passes)
+    if _opened.passes is not None:
+        _opened.passes.append(passes)
     return passes
+
+
+@contextmanager
+def closed_at_the_end() -> Iterator[None]:
+    """What this thread begins to scale in here is scaled no more afterwards."""
+    before, _opened.passes = _opened.passes, []
+    try:
+        yield
+    finally:
+        for passes in _opened.passes:
+            passes.close()
+        _opened.passes = before
+
+
+class _Opened(threading.local):
+    """What this thread has begun to scale, where that is to be closed at an end; else None."""
+
+    passes: "list[ScaledPasses] | None" = None
+
+
+_opened = _Opened()
 
 
 class _Begun(threading.local):

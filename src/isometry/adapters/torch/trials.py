@@ -18,7 +18,7 @@ from isometry.adapters.torch.loss_scale import loss_scale_of
 from isometry.adapters.torch.precision import set_precision
 from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
 from isometry.adapters.torch.roots import uncompiled
-from isometry.adapters.torch.scaled_passes import open_scaling
+from isometry.adapters.torch.scaled_passes import closed_at_the_end, open_scaling
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.train import Trained, batches_of, first_batch, sets, train
 from isometry.errors import IsometryError
@@ -65,12 +65,14 @@ class TorchTrainer:
         treated = self.treated(edits)
         losses, by_metric = _Losses(treated), self.experiment.metric is not None
         treated = replace(treated, loss_fn=losses)
-        events = _curvature(self.experiment, seed) if folder is not None and not edits else {}
+        with closed_at_the_end():
+            events = _curvature(self.experiment, seed) if folder is not None and not edits else {}
         started = perf_counter()
         try:
-            trained = train(
-                treated, seed=seed, run=folder, every=self.every, after_epoch=losses.epoch_ended, events=events
-            )
+            with closed_at_the_end():
+                trained = train(
+                    treated, seed=seed, run=folder, every=self.every, after_epoch=losses.epoch_ended, events=events
+                )
             score = self._score(trained, seed)
         except IsometryError:
             raise
@@ -153,7 +155,7 @@ class _Optimizer:
         made = retuned(self._optimizer(parameters), self._edits)
         scale = loss_scale_of(made)
         if scale is not None:
-            open_scaling(made, scale)  # it closes itself when the optimiser is gone
+            open_scaling(made, scale)  # in the user's hands it closes itself when the optimiser is gone
         return made
 
 
