@@ -91,3 +91,11 @@ def test_gradients_of_rows_that_nobody_asked_for_are_zero_by_nature(tmp_path):
             return self.last(torch.tanh(self.rows(torch.arange(96))))
 
     assert precision_underflow(trained(tmp_path, Words())) == ()
+
+
+def test_zeros_that_float16_makes_of_a_fading_gradient_are_not_told_as_a_cut(tmp_path):
+    torch.manual_seed(0)
+    found = {one.code: one for one in isometry.diagnose(trained(tmp_path, network(nn.Sigmoid, depth=12))).findings}
+    assert "G301" not in found
+    assert found["G101"].severity >= Severity.HARMS
+    assert not found["G101"].follows

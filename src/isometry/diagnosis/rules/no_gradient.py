@@ -10,6 +10,7 @@ from isometry.diagnosis import limits
 from isometry.diagnosis.course import has_learned
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.level import level_of
+from isometry.diagnosis.precision import is_rounded_away
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -95,7 +96,7 @@ OFTEN_MEANT = ("not in any optimizer", "output unused", "frozen")
 """Reasons that are often meant: they weigh as much as the training shows that something is missing."""
 
 
-@rule("G301", problem="no_gradient", reads=[], follows=["precision_underflow"])
+@rule("G301", problem="no_gradient", reads=[])
 def no_gradient(run: Run) -> Iterable[Finding]:
     """A trainable parameter gets no gradient, or no optimiser moves it, and so it never learns.
 
@@ -238,7 +239,7 @@ def _is_everything(run: Run, entries: list[dict[str, Any]]) -> bool:
 def _zero_layers(run: Run) -> tuple[str, ...]:
     """Layers whose weight gradient was exactly zero at every recorded step, while a later layer's was not.
 
-    Layers behind a dead one are left out: death explains their zeros and has its own rule.
+    Layers behind a dead one are left out: death explains their zeros and has its own rule. So has rounding to zero.
     """
     if GRADIENT_RMS not in run.history:
         return ()
@@ -246,7 +247,7 @@ def _zero_layers(run: Run) -> tuple[str, ...]:
     recorded = np.isfinite(gradient).sum(axis=0) >= limits.FEWEST_RECORDS.value
     zero = recorded & (np.nan_to_num(gradient) == 0).all(axis=0)
     alive = np.flatnonzero(recorded & ~zero)
-    if not len(alive) or _any_dead(run):
+    if not len(alive) or _any_dead(run) or is_rounded_away(run).any():
         return ()
     layers = list(run.architecture)
     return tuple(
