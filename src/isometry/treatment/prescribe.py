@@ -108,10 +108,13 @@ def _urgency(offer: _Offer) -> tuple[int, int, int, int, int, float]:
 
 
 def _level(offer: _Offer) -> int:
-    """Whole decades that are foretold to be left; unknown of the network counts as one, of the training as none."""
+    """Whole decades that are foretold to be left; unknown of the network counts as one, of the training as none.
+
+    A last resort counts as one too.
+    """
     expected = offer.proposal.expected
     if expected is None:
-        return 0 if offer.effect == Effect.RETUNES else 1
+        return 0 if offer.effect == Effect.RETUNES and not offer.proposal.is_resort else 1
     return 0 if abs(expected) <= limits.LITTLE.value else ceil(abs(expected))
 
 

@@ -25,6 +25,8 @@ class Proposal:
     expected: float | None = None
     """log10 of ‖δ‖ at the first layer over that at the last, foretold with the change; None where theory has no say.
     [decades]"""
+    is_resort: bool = False
+    """Whether it is to be tried after all else that is as promising."""
 
 
 Propose = Callable[[Diagnosis, Finding], Iterable[Proposal]]

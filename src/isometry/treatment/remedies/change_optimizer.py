@@ -19,13 +19,13 @@ OF_THE_NETWORK = ("poor_initialization", "vanishing_gradient", "exploding_gradie
 @remedy(
     "change-optimizer",
     treats=[
+        "loss_not_decreasing",
         "unscaled_input",
         "learning_rate_too_low",
         "learning_rate_too_high",
         "poor_initialization",
         "vanishing_gradient",
         "exploding_gradient",
-        "loss_not_decreasing",
     ],
     effect=Effect.RETUNES,
 )
@@ -61,7 +61,7 @@ def change_optimizer(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposa
         rate = sgd_rate(run)
         if rate is not None:
             words = f"Use SGD with momentum at a rate of {rate:g}, by the size of the first gradients."
-            yield Proposal((ChangeOptimizer("sgd", rate),), words)
+            yield Proposal((ChangeOptimizer("sgd", rate),), words, is_resort=True)
 
 
 def _is_by_hand(finding: Finding) -> bool:

@@ -26,8 +26,8 @@ WELL_BELOW = half_decade(0.1)
         "dead_units",
         "exploding_gradient",
         "vanishing_gradient",
-        "loss_not_decreasing",
         "non_finite",
+        "loss_not_decreasing",
     ],
     effect=Effect.RETUNES,
 )
