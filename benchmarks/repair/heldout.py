@@ -1,4 +1,4 @@
-"""Trainings that no remedy was written for or tried on before they were first scored: other data, other networks.
+"""Trainings that no remedy was written for or tried on before they were scored: other networks, in part other data.
 
 Every sick one has a healthy twin, the same task as somebody would write it who knows what is wrong; the target of both
 is what the twin reaches from every seed. ``python benchmarks/repair/run.py --cases heldout`` scores the sick ones, and

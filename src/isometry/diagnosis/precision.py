@@ -7,9 +7,12 @@ from isometry.diagnosis import limits
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 
-__all__ = ["arriving", "computes_in", "formats", "is_rounded_away", "loss_scale", "size_of_nonzero"]
+__all__ = ["HALF", "arriving", "computes_in", "formats", "is_rounded_away", "loss_scale", "size_of_nonzero"]
 
 Floats = NDArray[np.float64]
+
+HALF = ("float16", "bfloat16")
+"""Formats of 16 bits."""
 
 
 def formats(run: Run) -> dict[str, str]:

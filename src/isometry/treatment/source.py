@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from isometry.diagnosis.precision import HALF
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import (
@@ -38,7 +39,6 @@ from isometry.treatment.rewriting import SourceFile, Unplaced, renamed
 
 __all__ = ["by_hand"]
 
-HALF = ("float16", "bfloat16")
 ROUND_THE_LOOP: dict[type, str] = {
     Standardise: "It is not known where the inputs are read.",
     SetPrecision: "No autocast was found that names float16, with weights in float32.",

@@ -37,24 +37,21 @@ def sharpness_of(
     loss: Callable[[], Tensor],
     parameters: Sequence[Tensor],
     *,
-    scales: Sequence[Tensor] | None = None,
     rounds: int = ROUNDS,
     tolerance: float = TOLERANCE,
     seed: int = 0,
 ) -> Sharpness:
-    """λ of ∂²L/∂W², or of S ∂²L/∂W² S.
+    """λ of ∂²L/∂W².
 
     Lanczos' method without keeping the directions: power iteration that takes the best combination of all powers, and
     needs three vectors. Directions come back by rounding, which repeats eigenvalues and shifts none. Kinks have no
     curvature for autograd: of a ReLU network it is that of the pieces.
 
-    Gradient descent on a quadratic loss diverges beyond a rate of 2/λ, with momentum β beyond 2 (1 + β)/λ. For an
-    optimiser that divides by P, λ of P⁻¹ ∂²L/∂W² takes its place; S = P^(−1/2) gives that.
+    Gradient descent on a quadratic loss diverges beyond a rate of 2/λ, with momentum β beyond 2 (1 + β)/λ.
 
     Args:
         loss: computes the loss anew; it is called once.
         parameters: that it is derived by.
-        scales: S, the diagonal of a matrix; one tensor for each parameter.
         rounds: products H v at most.
         tolerance: relative error that is good enough.
         seed: of the first direction.
@@ -62,10 +59,9 @@ def sharpness_of(
     Raises:
         UnsupportedModel: autograd cannot derive the loss twice, or what comes back is no number.
 
-    Sources: Golub & Van Loan 2013, section 10.1; Pearlmutter 1994; Cohen et al. 2021, and 2022 for P.
+    Sources: Golub & Van Loan 2013, section 10.1; Pearlmutter 1994; Cohen et al. 2021.
     """
     asked = [parameter for parameter in parameters if parameter.requires_grad]
-    factors = None if scales is None else [s for p, s in zip(parameters, scales, strict=True) if p.requires_grad]
     try:
         with ExitStack() as stack:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
@@ -79,7 +75,7 @@ def sharpness_of(
                 found * torch.ones_like(found, requires_grad=True), asked, create_graph=True, materialize_grads=True
             )
             _require_second_derivatives(slopes)
-            return _lanczos(_Product(asked, slopes, factors), _direction(asked, seed), rounds, tolerance)
+            return _lanczos(_Product(asked, slopes), _direction(asked, seed), rounds, tolerance)
     except RuntimeError as fault:
         raise UnsupportedModel(
             f"The curvature of this loss is not known, because autograd cannot derive it twice: "
@@ -108,27 +104,21 @@ Vector = list[Tensor]
 
 
 class _Product:
-    """v → S H S v."""
+    """v → H v."""
 
-    def __init__(self, parameters: Sequence[Tensor], slopes: Sequence[Tensor], scales: Sequence[Tensor] | None) -> None:
+    def __init__(self, parameters: Sequence[Tensor], slopes: Sequence[Tensor]) -> None:
         self._parameters = parameters
         self._slopes = [slope for slope in slopes if slope.requires_grad]
         self._curved = [slope.requires_grad for slope in slopes]
-        self._scales = scales
 
     def __call__(self, vector: Vector) -> Vector:
         if not self._slopes:  # a loss that is linear in all parameters
             return [torch.zeros_like(part) for part in vector]
-        weights = [part for part, curved in zip(self._scaled(vector), self._curved, strict=True) if curved]
+        weights = [part for part, curved in zip(vector, self._curved, strict=True) if curved]
         # A sum of products, not gradients given to autograd: for those torch imports symbolic shapes, for a second.
         total = torch.stack([(slope * part).sum() for slope, part in zip(self._slopes, weights, strict=True)]).sum()
         found = torch.autograd.grad(total, self._parameters, retain_graph=True, materialize_grads=True)
-        return self._scaled(list(found))
-
-    def _scaled(self, vector: Vector) -> Vector:
-        if self._scales is None:
-            return vector
-        return [scale * part for scale, part in zip(self._scales, vector, strict=True)]
+        return list(found)
 
 
 def _lanczos(product: Callable[[Vector], Vector], direction: Vector, rounds: int, tolerance: float) -> Sharpness:

@@ -7,6 +7,7 @@ import numpy as np
 from isometry.diagnosis import limits
 from isometry.diagnosis.course import has_learned
 from isometry.diagnosis.finding import Cause, Finding, Severity
+from isometry.diagnosis.precision import HALF
 from isometry.diagnosis.rule import rule
 from isometry.diagnosis.words import span
 from isometry.errors import NotRecorded
@@ -15,7 +16,6 @@ from isometry.network.signals import Signal
 
 __all__ = ["updates_round_away"]
 
-HALF = ("float16", "bfloat16")
 GRADIENT, UPDATE = Signal.WEIGHT_GRADIENT, Signal.UPDATE
 READS = [(signal, kind) for signal in (GRADIENT, UPDATE) for kind in ("count", "zeros")]
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 
 from isometry.diagnosis.finding import Diagnosis, Finding
-from isometry.diagnosis.precision import formats
+from isometry.diagnosis.precision import HALF, formats
 from isometry.network.edits import SetPrecision
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
 
 OF_FLOAT16 = "float16"
-FORMATS = (OF_FLOAT16, "bfloat16")
 
 
 @remedy("change-precision", treats=["precision_overflow", "precision_underflow", "non_finite"], effect=Effect.RETUNES)
@@ -25,7 +24,7 @@ def change_precision(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposa
     Sources: Micikevicius et al. 2018, section 3.1; Kalamkar et al. 2019 for bfloat16.
     """
     run = diagnosis.run
-    half = set(formats(run).values()) | {layer.dtype for layer in run.architecture if layer.dtype in FORMATS}
+    half = set(formats(run).values()) | {layer.dtype for layer in run.architecture if layer.dtype in HALF}
     if not half or (finding.problem == "non_finite" and not _is_of_float16(diagnosis, finding)):
         return
     if finding.problem == "precision_underflow" and not half & {OF_FLOAT16}:
