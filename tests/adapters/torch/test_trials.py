@@ -385,6 +385,17 @@ def test_an_untreated_course_by_sgd_tells_the_curvature_before_its_first_step_an
         assert not open_run(other.run).history.events("curvature")
 
 
+def test_a_training_goes_on_without_a_curvature_that_cannot_be_measured(tmp_path: Path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr("isometry.adapters.torch.trials.sharpness_of", broken)
+    with pytest.warns(RuntimeWarning, match="curvature of the loss is not known: KeyError"):
+        course = TorchTrainer(experiment(), every=1).train((), seed=2, run=tmp_path / "watched")
+    assert np.array_equal(course.losses, TorchTrainer(experiment()).train((), seed=2).losses)
+    assert not open_run(course.run).history.events("curvature")
+
+
 def test_a_failure_of_the_users_code_is_kept_with_the_epochs_before_it(tmp_path: Path):
     def failing(output: Tensor, targets: Tensor) -> Tensor:
         if output.requires_grad:

@@ -14,9 +14,10 @@ from isometry.adapters.torch.batch import call_of
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.joining import join, trained, untrained_before
 from isometry.adapters.torch.loss_scale import loss_scale_of
+from isometry.adapters.torch.parted import parted
 from isometry.adapters.torch.precision import set_precision, widen_state
 from isometry.adapters.torch.restructuring import Undo
-from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.retuning import retuned
 from isometry.adapters.torch.scaled_passes import open_scaling
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.surrounding import AsBefore
@@ -35,8 +36,6 @@ from isometry.network.edits import (
     ScaleWeights,
     SetEpsilon,
     SetForgetBias,
-    SetPrecision,
-    Standardise,
     Unfreeze,
     WarmUp,
 )
@@ -127,16 +126,14 @@ def apply(
         raise CannotEdit(f"model: a {type(model).__name__} was given; a torch.nn.Module is needed.")
     if keep:
         _require_keeping(edits)
-    training = tuple(edit for edit in edits if not isinstance(edit, NetworkEdit))
-    network = tuple(edit for edit in edits if isinstance(edit, NetworkEdit))
-    require_possible(training)
-    tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
-    if tuning and optimizer is None:
+    places = parted(edits)
+    if places.tuning and optimizer is None:
         raise CannotEdit(
-            f"{type(tuning[0]).__name__} changes the optimizer, and none was given: apply(plan, model, optimizer)."
+            f"{type(places.tuning[0]).__name__} changes the optimizer, and none was given: "
+            "apply(plan, model, optimizer)."
         )
     if optimizer is not None:
-        _require_fitting(optimizer, model, tuning)
+        _require_fitting(optimizer, model, places.tuning)
     if not dry_run and any(mark.edits == tuple(edits) for mark in _stacks.get(model, ())):
         warnings.warn(
             f"This plan ({', '.join(dict.fromkeys(type(one).__name__ for one in edits))}) has been applied to this "
@@ -150,23 +147,22 @@ def apply(
     checks: Undo = []
     before, known = trained(model), {name for name, _ in model.named_parameters()}
     try:
-        left_out = _change(model, network, batch, undo, seed=seed, keep=keep)
-        if any(isinstance(one, Standardise) for one in training):
+        left_out = _change(model, places.network, batch, undo, seed=seed, keep=keep)
+        if places.standardises:
             _standardise(model, batch, undo)
-        for one in training:
-            if isinstance(one, SetPrecision):
-                if optimizer is not None:
-                    widen_state(optimizer, model, undo)
-                set_precision(model, one.format, undo)
+        if places.format is not None:
+            if optimizer is not None:
+                widen_state(optimizer, model, undo)
+            set_precision(model, places.format, undo)
         newcomers = untrained_before(model, before)
-        if optimizer is not None and (tuning or newcomers):
+        if optimizer is not None and (places.tuning or newcomers):
             as_before = _OptimizerAsBefore(optimizer)
             undo.append(as_before)
             join(optimizer, model, newcomers.values())
-            retuned(optimizer, tuning)
+            retuned(optimizer, places.tuning)
             as_before.changed()
             scale = loss_scale_of(optimizer)
-            if scale is not None and not dry_run and any(isinstance(one, ScaleLoss) for one in tuning):
+            if scale is not None and not dry_run and places.scales_loss:
                 undo.append(open_scaling(optimizer, scale).close)
             checks.append(as_before.require_no_schedule)
     except BaseException:

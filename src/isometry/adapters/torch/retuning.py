@@ -20,20 +20,17 @@ from isometry.network.edits import (
     ScaleRate,
     SetEpsilon,
     SetPrecision,
-    Standardise,
     TrainingEdit,
     WarmUp,
 )
 
-__all__ = ["OF_THE_MODEL", "require_possible", "retuned"]
+__all__ = ["require_possible", "retuned"]
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": functools.partial(torch.optim.SGD, momentum=0.9),
 }
 HIGHEST_PERCENTILE = 100
-OF_THE_MODEL = (Standardise, SetPrecision)
-"""Changes to a training that are made round the model, not in its optimiser."""
 
 
 def require_possible(edits: Iterable[TrainingEdit]) -> None:

@@ -28,13 +28,14 @@ from isometry.adapters.torch.batch import Call
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.joining import join, trained, untrained_before
 from isometry.adapters.torch.loss_scale import loss_scale_of
+from isometry.adapters.torch.parted import parted
 from isometry.adapters.torch.precision import set_precision, widen_state
-from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.retuning import retuned
 from isometry.adapters.torch.scaled_passes import ScaledPasses
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.trials import next_number
 from isometry.errors import CannotEdit, IsometryError
-from isometry.network.edits import Edit, NetworkEdit, ScaleLoss, SetPrecision, Standardise, TrainingEdit
+from isometry.network.edits import Edit, NetworkEdit
 
 __all__ = ["TorchTreatment", "treating"]
 
@@ -69,18 +70,17 @@ class TorchTreatment:
     """Changes that wait for a model and an optimiser; ``treating`` makes it."""
 
     def __init__(self, edits: Sequence[Edit], *, steps: int | None, seconds: float | None, inputs: Path | None) -> None:
-        training = tuple(edit for edit in edits if isinstance(edit, TrainingEdit))
-        require_possible(training)
+        places = parted(edits)
         self.trouble: str | None = None
         self.steps = 0
         self.cut = False
-        self._tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
-        self._standardises = any(isinstance(edit, Standardise) for edit in training)
-        self._format = next((edit.format for edit in training if isinstance(edit, SetPrecision)), None)
+        self._tuning = places.tuning
+        self._standardises = places.standardises
+        self._format = places.format
         self._computing: WeakSet[nn.Module] = WeakSet()
-        self._scales_loss = any(isinstance(edit, ScaleLoss) for edit in training)
+        self._scales_loss = places.scales_loss
         self._passes: ScaledPasses | None = None
-        self._waiting = [edit for edit in edits if isinstance(edit, NetworkEdit)]
+        self._waiting = [*places.network]
         self._most_steps, self._seconds, self._began = steps, seconds, monotonic()
         self._file = inputs
         self._inputs: list[Tensor] = []

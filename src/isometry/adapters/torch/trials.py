@@ -1,6 +1,7 @@
 """Trains an ``Experiment`` with changes, once for each seed and arm of a trial."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,16 @@ from isometry.adapters.torch.curvature import sharpness_of
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.inspector import own_numbers
 from isometry.adapters.torch.loss_scale import loss_scale_of
+from isometry.adapters.torch.parted import Parted, parted
 from isometry.adapters.torch.precision import set_precision
-from isometry.adapters.torch.retuning import OF_THE_MODEL, require_possible, retuned
+from isometry.adapters.torch.retuning import retuned
 from isometry.adapters.torch.roots import uncompiled
 from isometry.adapters.torch.scaled_passes import closed_at_the_end, open_scaling
 from isometry.adapters.torch.standardising import standardise
 from isometry.adapters.torch.train import Trained, batches_of, first_batch, sets, train
-from isometry.errors import IsometryError
+from isometry.errors import IsometryError, UnsupportedModel
 from isometry.history.recorder import fresh_folder
-from isometry.network.edits import Edit, NetworkEdit, SetPrecision, Standardise, TrainingEdit
+from isometry.network.edits import Edit, TrainingEdit
 from isometry.network.experiment import Experiment
 from isometry.network.trial import Course
 
@@ -95,17 +97,13 @@ class TorchTrainer:
         Raises:
             CannotEdit: an optimiser cannot be changed like this. What a network refuses, ``build`` tells.
         """
-        network = tuple(edit for edit in edits if isinstance(edit, NetworkEdit))
-        training = tuple(edit for edit in edits if isinstance(edit, TrainingEdit))
-        require_possible(training)
+        places = parted(edits)
         treated = self.experiment
-        round_model = tuple(edit for edit in training if isinstance(edit, OF_THE_MODEL))
-        if network or round_model:
-            treated = replace(treated, build=_Build(self.experiment, network, round_model))
-        tuning = tuple(edit for edit in training if not isinstance(edit, OF_THE_MODEL))
-        if not tuning:
+        if places.network or places.goes_round:
+            treated = replace(treated, build=_Build(self.experiment, places))
+        if not places.tuning:
             return treated
-        return replace(treated, optimizer=_Optimizer(self.experiment.optimizer, tuning))
+        return replace(treated, optimizer=_Optimizer(self.experiment.optimizer, places.tuning))
 
     def paced_by(self, course: Course) -> "TorchTrainer":
         """Itself: an experiment says how long it goes on."""
@@ -123,25 +121,22 @@ class TorchTrainer:
 class _Build:
     """Builds a model and changes it; a class, so that it can be pickled."""
 
-    def __init__(
-        self, experiment: Experiment, edits: tuple[NetworkEdit, ...], round_model: tuple[TrainingEdit, ...]
-    ) -> None:
-        self._experiment, self._edits, self._round_model = experiment, edits, round_model
+    def __init__(self, experiment: Experiment, places: Parted) -> None:
+        self._experiment, self._places = experiment, places
 
     def __call__(self) -> nn.Module:
         model = uncompiled(self._experiment.build())
-        if self._edits:
+        if self._places.network:
             with own_numbers(DATA_SEED):
                 inputs, _ = first_batch(self._experiment, DATA_SEED)
-            edit(model, self._edits, batch=inputs, seed=next_number())
-        if any(isinstance(one, Standardise) for one in self._round_model):
+            edit(model, self._places.network, batch=inputs, seed=next_number())
+        if self._places.standardises:
             training = sets(self._experiment.data).training
             with own_numbers(DATA_SEED):
                 batches = batches_of(training, self._experiment.batch_size, DATA_SEED)
                 standardise(model, (inputs for inputs, _ in batches))
-        for one in self._round_model:
-            if isinstance(one, SetPrecision):
-                set_precision(model, one.format)
+        if self._places.format is not None:
+            set_precision(model, self._places.format)
         return model
 
 
@@ -182,15 +177,23 @@ class _Losses:
 
 def _curvature(experiment: Experiment, seed: int) -> dict[str, dict[str, float]]:
     """The event that tells λ of the loss on the first batch; none where no rate is judged by it, or it is not known."""
-    try:
-        with own_numbers(seed):
+    with own_numbers(seed):
+        try:
             model = experiment.build().train()
             if not isinstance(experiment.optimizer(model.parameters()), torch.optim.SGD):
                 return {}
             inputs, targets = first_batch(experiment, seed)
+        except Exception:  # noqa: BLE001  the training calls the same functions of the user, and what they raise is told there
+            return {}
+        try:
             found = sharpness_of(lambda: experiment.loss_fn(model(inputs), targets), list(model.parameters()))
-    except Exception:  # noqa: BLE001  what the user's functions raise will be raised again by the training, and told there
-        return {}
+        except UnsupportedModel:
+            return {}
+        except Exception as fault:  # noqa: BLE001  a rate can be judged without it
+            warnings.warn(
+                f"The curvature of the loss is not known: {_in_one_line(fault)}", RuntimeWarning, stacklevel=2
+            )
+            return {}
     return {"curvature": {"sharpness": found.value, "error": found.error, "products": found.rounds}}
 
 
