@@ -45,7 +45,7 @@ ADAM = {"step": 0, "name": "Adam", "lr": 1e-3, "betas": [0.9, 0.999]}
 SGD = {"step": 0, "name": "SGD", "lr": 0.1, "momentum": 0.0}
 
 
-def run_of(optimizer=SGD, *, ratio=1e-3, rms=0.125, gradient=1e-3, steps=20, activation="relu", **more):
+def run_of(optimizer=SGD, *, ratio=1e-3, rms=0.125, gradient=1e-3, steps=20, length=200, activation="relu", **more):
     """Five layers of 64 units whose steps have this relative size."""
     return make_run(
         names=NAMES,
@@ -57,7 +57,7 @@ def run_of(optimizer=SGD, *, ratio=1e-3, rms=0.125, gradient=1e-3, steps=20, act
         update_applied=1,
         weight_gradient_rms=gradient,
         weight_gradient_count=4096,
-        scalars={"loss": np.ones(200), "lr": np.full(200, optimizer["lr"])},
+        scalars={"loss": np.ones(length), "lr": np.full(length, optimizer["lr"])},
         events={"optimizer": [optimizer], **more},
     )
 
@@ -416,13 +416,17 @@ def test_a_warm_up_takes_a_tenth_of_the_training_and_a_third_where_the_optimiser
     assert not proposed("warm-up", finding("loss_spike", first_step=150), run_of(ADAM))
 
 
-def test_an_adaptive_optimiser_that_learns_nothing_for_no_reason_is_tried_with_a_warm_up_then_with_less():
+def test_an_adaptive_optimiser_that_learns_nothing_for_no_reason_is_tried_with_a_warm_up_to_less_then_with_a_tenth():
     flat = finding("loss_not_decreasing", causes=(Cause("guessing", None, ""),))
     (one,) = proposed("warm-up", flat, run_of(ADAM))
-    assert one.edits == (WarmUp(66),)
-    assert [one.edits for one in proposed("lower-rate", flat, run_of(ADAM))] == [(ScaleRate(0.3),), (ScaleRate(0.1),)]
+    assert one.edits == (ScaleRate(0.3), WarmUp(66))
+    assert "66 steps to 0.0003, which is 0.3 times" in one.words
+    assert [one.edits for one in proposed("lower-rate", flat, run_of(ADAM))] == [(ScaleRate(0.1),)]
     order = [plan.remedy for plan in isometry.prescribe(Diagnosis((flat,), (), (), run_of(ADAM)))]
     assert order[:2] == ["warm-up", "lower-rate"]
+    short = run_of(ADAM, steps=2, length=10)
+    assert not proposed("warm-up", flat, short)
+    assert [one.edits for one in proposed("lower-rate", flat, short)] == [(ScaleRate(0.3),), (ScaleRate(0.1),)]
     for other in (
         finding("loss_not_decreasing", causes=(Cause("sign", None, ""),)),
         finding("loss_not_decreasing", follows=("G101",)),

@@ -19,11 +19,13 @@ from isometry.network.signals import Signal
 
 __all__ = [
     "HALF_DECADE",
+    "LESS",
     "adam_rate",
     "epsilon_of",
     "fitting_factor",
     "gradient_norms",
     "half_decade",
+    "is_high_enough",
     "loss_multiplier",
     "rate_of",
     "rate_rises",
@@ -31,6 +33,7 @@ __all__ = [
     "sgd_rate",
     "threshold",
     "two_digits",
+    "warm_up_steps",
 ]
 
 Array = NDArray[np.float64]
@@ -47,6 +50,16 @@ FARTHER = 30
 so much higher; where signals vanish there is no curvature either, and that says nothing."""
 HALF_DECADE = sqrt(10)
 """Rates are not worth telling more finely: the best ones of different networks scatter by more."""
+LESS = 0.3
+"""A rate that may be too high is lowered at least so far: by half a decade."""
+PART = 0.1
+"""Of the training that a warm-up takes at most …"""
+PART_OF_ADAPTIVE = 1 / 3
+"""… and of one whose optimiser has to learn the sizes of the gradients first."""
+FORGETTING = 0.999
+"""β₂ of Adam where the run does not tell it."""
+FEWEST = 4
+"""A warm-up of fewer steps is none."""
 QUIET = 5
 """Fewer recorded steps before the trouble do not tell how large a gradient is in good health."""
 MOMENTUM = 0.9
@@ -189,6 +202,29 @@ def _learning(run: Run) -> tuple[str, ...]:
     if pace is not None:
         return pace.names
     return tuple(layer.name for layer in run.architecture if layer.weighted and layer.trainable)
+
+
+def is_high_enough(run: Run) -> bool:
+    """Whether the rate is none that ought to be raised, as far as is known."""
+    factor = fitting_factor(run)
+    return factor is not None and factor <= HALF_DECADE
+
+
+def warm_up_steps(run: Run) -> int | None:
+    """How long the rate of such a training may rise; None where it does so already, or the training is too short."""
+    adaptive = is_adaptive(run)
+    most = int((PART_OF_ADAPTIVE if adaptive else PART) * run.history.total_steps)
+    if most < FEWEST or rate_rises(run):
+        return None
+    return min(round(2 / (1 - _forgetting(run))), most) if adaptive else most
+
+
+def _forgetting(run: Run) -> float:
+    for event in run.history.events("optimizer"):
+        betas = event.get("betas")
+        if isinstance(betas, list) and betas and 0 <= betas[-1] < 1:
+            return float(betas[-1])
+    return FORGETTING
 
 
 def rate_rises(run: Run) -> bool:

@@ -6,12 +6,20 @@ from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.finding import Diagnosis, Finding
 from isometry.network.edits import ScaleRate
 from isometry.treatment.changes import is_unexplained
-from isometry.treatment.paces import HALF_DECADE, fitting_factor, half_decade, loss_multiplier, rate_of, two_digits
+from isometry.treatment.paces import (
+    HALF_DECADE,
+    LESS,
+    fitting_factor,
+    half_decade,
+    is_high_enough,
+    loss_multiplier,
+    rate_of,
+    two_digits,
+    warm_up_steps,
+)
 from isometry.treatment.prescription import Effect
 from isometry.treatment.remedy import Proposal, remedy
 
-LEAST = half_decade(1 / HALF_DECADE)
-"""A rate that was found to be too high is lowered at least so far."""
 FARTHEST = 1e-3
 """Where a cause stands behind the large steps, and gradients make them large, a rate lower than this stops training."""
 WELL_BELOW = half_decade(0.1)
@@ -40,7 +48,7 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     were too large, and else not. Nor where gradients that exploded for another reason made the steps large: the rate
     that suits them suits nothing else. Under plain gradient descent a loss that is added up over the batch, or
     multiplied by a number, first has the rate divided by as much. An adaptive optimiser that learns nothing, for no
-    reason that was found, is tried with a third of its rate, and with a tenth.
+    reason that was found, is tried with a tenth of its rate; with a third where no warm-up can be made.
 
     Sources: update ratio: Karpathy, CS231n; Cohen et al. 2021 on the edge of stability.
     """
@@ -55,16 +63,17 @@ def lower_rate(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
             (ScaleRate(share),), f"{words}: multiply the learning rate by {share:g}{_told(diagnosis, share)}."
         )
     if finding.problem in ("learning_rate_too_high", "loss_spike"):
-        first = min(factor or LEAST, LEAST)
+        first = min(factor or LESS, LESS)
         yield _proposal(diagnosis, first)
         yield _proposal(diagnosis, half_decade(first * WELL_BELOW))
     elif factor is not None and (
-        (factor < LEAST and _is_work_of_steps(finding)) or (factor <= LEAST and _is_bold(diagnosis, finding))
+        (factor < LESS and _is_work_of_steps(finding)) or (factor <= LESS and _is_bold(diagnosis, finding))
     ):
         yield _proposal(diagnosis, factor)
-    elif factor is not None and factor <= HALF_DECADE and is_adaptive(diagnosis.run) and is_unexplained(finding):
-        yield _proposal(diagnosis, LEAST)
-        yield _proposal(diagnosis, half_decade(LEAST / HALF_DECADE))
+    elif is_adaptive(diagnosis.run) and is_unexplained(finding) and is_high_enough(diagnosis.run):
+        if warm_up_steps(diagnosis.run) is None:  # else a third of the rate is tried with a warm-up
+            yield _proposal(diagnosis, LESS)
+        yield _proposal(diagnosis, half_decade(LESS / HALF_DECADE))
 
 
 def _may_be_work_of_steps(finding: Finding) -> bool:
