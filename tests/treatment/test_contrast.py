@@ -1,5 +1,6 @@
 """One arm against another, over the same seeds."""
 
+from dataclasses import replace
 from math import inf, isnan, nan, sqrt
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from isometry.errors import IsometryError
 from isometry.network.trial import Course
-from isometry.treatment.contrast import CONFIDENCE, Contrast, contrast, far_behind
+from isometry.treatment.contrast import CONFIDENCE, Contrast, contrast, far_behind, seeds_to_tell
 
 OPPOSITE = {"helped": "harmed", "harmed": "helped", "no difference": "no difference"}
 
@@ -51,6 +52,27 @@ def test_quantiles_are_those_of_the_tables(seeds: int, confidence: float, tabula
     scores = np.random.default_rng(seeds).normal(size=seeds)
     found = compare(tuple(scores), (0.0,) * seeds, confidence)
     assert found.high - found.mean == pytest.approx(tabulated * scores.std(ddof=1) / sqrt(seeds), rel=1e-5)
+
+
+def test_differences_that_scatter_widely_tell_by_their_sign_from_enough_seeds() -> None:
+    gains = (0.001, 0.9, 0.002, 0.8, 0.001, 0.003, 0.7)
+    assert [seeds_to_tell(confidence) for confidence in (0.95, 0.975, 0.9875)] == [6, 7, 8]
+    found = compare(gains, (0.0,) * 7, 0.975)
+    assert found.low < 0 < found.mean
+    assert (found.verdict, found.ahead, found.survival) == ("helped", (0, 1, 2, 3, 4, 5, 6), False)
+    assert "ahead from each, which luck does once in 128 times" in found.words
+    assert compare(gains[1:], (0.0,) * 6, 0.975).verdict == "no difference"
+    assert compare((*gains[1:], -0.001), (0.0,) * 7, 0.975).verdict == "no difference"
+    assert compare((0.0,) * 7, gains, 0.975).verdict == "harmed"
+
+
+def test_a_metric_of_a_training_whose_loss_is_no_number_counts_as_broken_down() -> None:
+    lost = [Course(seed, np.array([1.0, nan]), score, by_metric=True) for seed, score in enumerate((0.6, 0.5, 0.6))]
+    well = [Course(seed, np.array([1.0, 0.1]), score, by_metric=True) for seed, score in enumerate((0.7, 0.7, 0.7))]
+    assert contrast(well, lost).verdict == "helped"
+    assert contrast(well, lost).rescued == (0, 1, 2)
+    as_good = [replace(course, score=0.7) for course in lost]
+    assert contrast(well, as_good).verdict == "no difference"
 
 
 def test_interval_across_zero_is_no_difference() -> None:

@@ -250,6 +250,43 @@ def test_later_comparisons_need_a_wider_interval(made: Made) -> None:
     assert confidences == pytest.approx([0.95, 0.975, 1 - 0.05 / 3])
 
 
+SCATTERED = (0.1, 0.8, 0.2, 0.1, 0.7, 0.1, 0.8, 0.1, 0.8)
+ABOVE = (0.9,) * 9
+
+
+def test_a_cure_that_the_scatter_of_the_untreated_hides_is_proved_from_more_seeds(made: Made) -> None:
+    trial = made({UNTREATED: SCATTERED, GENTLE: ABOVE, WARM: GOOD}, healthy=tuple((GENTLE, seed) for seed in range(9)))
+    outcome = trial.treat(GENTLE, WARM)
+    assert (outcome.verdict, outcome.contrast.ahead) == ("helped", tuple(range(7)))
+    assert [len(arm.courses) for arm in outcome.trials[:2]] == [7, 7]
+    assert len(trial.trainer.trained) == 7 + 7 + 1
+    assert any("ahead from every seed, and their scatter may be luck; 4 seeds more." in one for one in trial.said)
+
+
+def test_the_best_of_what_did_not_help_is_proved_from_more_seeds_at_the_end(made: Made) -> None:
+    trial = made({UNTREATED: SCATTERED, WARM: (0.1, 0.9, 0.1), GENTLE: ABOVE, CLIP: (0.1, 0.8, 0.2)})
+    outcome = trial.treat(WARM, GENTLE, CLIP)
+    assert (outcome.verdict, outcome.prescription.edits) == ("helped", GENTLE)
+    assert outcome.contrast.confidence == pytest.approx(1 - 0.05 / 4)
+    assert [len(arm.courses) for arm in outcome.trials] == [8, 3, 8, 3]
+
+
+def test_more_seeds_may_also_show_that_it_was_luck(made: Made) -> None:
+    outcome = made({UNTREATED: SCATTERED, GENTLE: (0.9, 0.81, 0.22, 0.05, 0.5, 0.05, 0.2)}).treat(GENTLE)
+    assert (outcome.verdict, len(outcome.trials[1].courses)) == ("no difference", 7)
+
+
+def test_nobody_who_asks_for_two_seeds_gets_more(made: Made) -> None:
+    outcome = made({UNTREATED: (0.1, 0.8), GENTLE: (0.9, 0.9)}).treat(GENTLE, seeds=(0, 1))
+    assert [len(arm.courses) for arm in outcome.trials] == [2, 2]
+
+
+def test_a_second_cure_is_held_against_all_that_the_first_one_scored(made: Made) -> None:
+    scores = {UNTREATED: STUCK, GENTLE: (0.92, 0.75, 0.74), WARM: (0.91, 0.95, 0.96)}
+    outcome = made(scores, healthy=tuple((GENTLE, seed) for seed in range(3))).treat(GENTLE, WARM)
+    assert (outcome.prescription.edits, len(outcome.trials[2].courses)) == (WARM, 3)
+
+
 def test_breakdowns_that_end_are_a_help(made: Made) -> None:
     outcome = made({UNTREATED: (nan, nan, nan), GENTLE: GOOD}).treat(GENTLE)
     assert outcome.verdict == "helped"

@@ -10,7 +10,7 @@ from isometry.treatment.contrast import number
 from isometry.treatment.naming import named
 from isometry.treatment.outcome import Arm
 
-__all__ = ["behind_a_rival", "best_of", "compared", "helped", "saying_nothing", "told", "worse"]
+__all__ = ["behind_a_rival", "best_of", "compared", "helped", "promising", "saying_nothing", "told", "worse"]
 
 
 def helped(arm: Arm) -> bool:
@@ -20,6 +20,13 @@ def helped(arm: Arm) -> bool:
 def compared(arm: Arm) -> bool:
     """Whether it tells anything at all; what could not be trained does not."""
     return arm.contrast is not None
+
+
+def promising(arm: Arm) -> bool:
+    """Whether it came out ahead from every seed, and only their scatter leaves it open whether that was luck."""
+    if arm.stopped or arm.contrast is None or helped(arm):
+        return False
+    return arm.contrast.ahead == arm.contrast.seeds
 
 
 def worse(arm: Arm) -> bool:
@@ -50,10 +57,13 @@ def told(arm: Arm) -> str:
 
 def behind_a_rival(course: Course, rival: Arm | None) -> str:
     """Why an arm is not worth training in full beside one that cures; empty where it may be."""
-    if rival is None or rival.prescription is None or course.score > rival.courses[0].score:
+    if rival is None or rival.prescription is None:
         return ""
-    ahead = f"{number(rival.courses[0].score)} with {named(rival.prescription)}"
-    return f"its score is {number(course.score)}, and {ahead}"
+    scores = [other.score for other in rival.courses if isfinite(other.score)]
+    least = min(rival.courses[0].score, float(np.mean(scores)))
+    if course.score > least:
+        return ""
+    return f"its score is {number(course.score)}, and {number(least)} with {named(rival.prescription)}"
 
 
 def saying_nothing(courses: Sequence[Course], untreated: Sequence[Course]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ A training that broke down has no score. It counts as worse than any number.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, cos, inf, isfinite, nan, pi, sin, sqrt, tan
+from math import ceil, comb, cos, inf, isfinite, log2, nan, pi, sin, sqrt, tan
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from isometry.diagnosis.limits import Limit
 from isometry.errors import IsometryError
 from isometry.network.trial import Course
 
-__all__ = ["BEYOND", "CONFIDENCE", "Contrast", "Judged", "contrast", "far_behind", "number"]
+__all__ = ["BEYOND", "CONFIDENCE", "Contrast", "Judged", "contrast", "far_behind", "number", "seeds_to_tell"]
 
 Judged = Literal["helped", "no difference", "harmed"]
 
@@ -55,6 +55,8 @@ class Contrast:
     """The other way round."""
     broken: tuple[int, ...] = ()
     """Seeds from which it broke down both ways."""
+    ahead: tuple[int, ...] = ()
+    """Seeds from which training came out better with the treatment."""
     survival: bool = False
     """It helped in that training no longer breaks down; that it also trains better is not shown."""
 
@@ -71,6 +73,7 @@ class Contrast:
             "rescued": list(self.rescued),
             "lost": list(self.lost),
             "broken": list(self.broken),
+            "ahead": list(self.ahead),
             "survival": self.survival,
         }
 
@@ -82,14 +85,16 @@ def contrast(
 
     The mean of the paired differences has an interval by Student's law; it helped where the interval lies above zero,
     and harmed where it lies below. All differences alike, the interval is a point. One seed has no interval, and two
-    have a wide one: 12.7 standard errors to both sides at 95 %, three have 4.3.
+    have a wide one: 12.7 standard errors to both sides at 95 %, three have 4.3. Where the untreated scores scatter
+    widely, so do the differences, though all have one sign: then the signs decide, as soon as there are so many seeds
+    that luck would give them one sign no more often than the confidence allows, 6 at 95 %.
 
-    A training has broken down if its score is not finite, or its loss ends ten times as far above zero as any of the
-    other arm. Breakdowns alone tell a difference where one arm breaks down from every seed and the other from none; or
-    from so many against none that luck would do so in one of forty cases at most: of 4 seeds 3, of 5 or 6 seeds 4.
-    Otherwise a breakdown counts as the worst score that any training had, which is the least that it can have cost. An
-    arm that breaks down from some seed is never told to have helped. Nor do breakdowns tell anything where the broken
-    training has a metric that is as good as the other's.
+    A training has broken down if its score or its last loss is not finite, or its loss ends ten times as far above zero
+    as any of the other arm. Breakdowns alone tell a difference where one arm breaks down from every seed and the other
+    from none; or from so many against none that luck would do so in one of forty cases at most: of 4 seeds 3, of 5 or 6
+    seeds 4. Otherwise a breakdown counts as the worst score that any training had, which is the least that it can have
+    cost. An arm that breaks down from some seed is never told to have helped. Nor do breakdowns tell anything where the
+    broken training has a metric that is as good as the other's.
 
     Args:
         treated: one course a seed.
@@ -99,14 +104,14 @@ def contrast(
     Raises:
         IsometryError: the arms have no seed in common.
 
-    Sources: Student 1908; that of several comparisons each needs a greater confidence, Bonferroni 1936; breakdowns in
-        two arms, maximised over how likely one is, Barnard 1947.
+    Sources: Student 1908; signs, Arbuthnott 1710; that of several comparisons each needs a greater confidence,
+        Bonferroni 1936; breakdowns in two arms, maximised over how likely one is, Barnard 1947.
     """
     pairs = _Pairs.of(treated, untreated)
     mean = fmean(pairs.bounded) if pairs.bounded else nan
     reach = _reach(pairs.bounded, confidence)
     low, high = mean - reach, mean + reach
-    verdict, words = _judged(pairs, mean, low, high, confidence=confidence)
+    verdict, words, survival = _judged(pairs, mean, low, high, confidence=confidence)
     return Contrast(
         verdict=verdict,
         words=words,
@@ -119,8 +124,14 @@ def contrast(
         rescued=pairs.rescued,
         lost=pairs.lost,
         broken=pairs.broken,
-        survival=verdict == "helped" and not low > ROUNDING.value * pairs.size,
+        ahead=pairs.ahead(),
+        survival=survival,
     )
+
+
+def seeds_to_tell(confidence: float) -> int:
+    """How many seeds tell a difference by its sign alone, whatever their scatter, if it is the same from all."""
+    return ceil(log2(2 / (1 - confidence)) - ROUNDING.value)
 
 
 def far_behind(course: Course, untreated: Sequence[Course]) -> str:
@@ -169,6 +180,20 @@ class _Pairs:
     lost: tuple[int, ...]
     broken: tuple[int, ...]
 
+    def ahead(self) -> tuple[int, ...]:
+        """Seeds from which the treated training came out better."""
+        return self._seeds_that_differ(+1, self.rescued)
+
+    def behind(self) -> tuple[int, ...]:
+        """Seeds from which the untreated training came out better."""
+        return self._seeds_that_differ(-1, self.lost)
+
+    def _seeds_that_differ(self, sign: int, fallen: Sequence[int]) -> tuple[int, ...]:
+        """By more than rounding; where one of two trainings broke down, what both have for a score must not deny it."""
+        noise = ROUNDING.value * self.size
+        known = {**{seed: self.as_told.get(seed, sign * inf) for seed in fallen}, **self.by_seed}
+        return tuple(seed for seed in self.seeds if sign * known.get(seed, nan) > noise)
+
     @classmethod
     def of(cls, treated: Sequence[Course], untreated: Sequence[Course]) -> "_Pairs":
         with_it = {course.seed: course for course in treated}
@@ -198,11 +223,12 @@ class _Pairs:
 
 
 def _broke_down(course: Course, others: Sequence[Course]) -> bool:
-    """Whether its score is no number, or its loss has left all proportion to those of the other arm.
+    """Whether its score is no number, or its loss has left the numbers or all proportion to those of the other arm.
 
-    A metric has a scale of its own, so it is no measure of this; the last loss is.
+    A metric has a scale of its own, and guesses may well be counted of a network that gives NaN alone: so it is no
+    measure of this; the last loss is.
     """
-    if not abs(course.score) < BEYOND.value:
+    if not abs(course.score) < BEYOND.value or not np.isfinite(course.losses[-1:]).all():
         return True
     losses = [other.losses if other.by_metric else np.append(other.losses, other.score) for other in others]
     seen = np.abs(np.concatenate(losses))
@@ -214,11 +240,11 @@ def _broke_down(course: Course, others: Sequence[Course]) -> bool:
 # Verdicts -------------------------------------------------------------------------------------------------------------
 
 
-def _judged(pairs: _Pairs, mean: float, low: float, high: float, *, confidence: float) -> tuple[Judged, str]:
-    """The verdict, and why."""
+def _judged(pairs: _Pairs, mean: float, low: float, high: float, *, confidence: float) -> tuple[Judged, str, bool]:
+    """The verdict, why, and whether all that is shown is that training survives."""
     told = _breakdowns(pairs)
     if not pairs.by_seed and not pairs.rescued and not pairs.lost:
-        return "no difference", told
+        return "no difference", told, False
     words = "; ".join(part for part in (told, _measured(pairs, mean, low, high, confidence)) if part)
     noise = ROUNDING.value * pairs.size
     better = all(pairs.as_told.get(seed, inf) > noise for seed in pairs.rescued)
@@ -227,11 +253,17 @@ def _judged(pairs: _Pairs, mean: float, low: float, high: float, *, confidence: 
     more = worse and not pairs.rescued and not pairs.broken and _beyond_luck(pairs.lost, pairs.seeds, confidence)
     if pairs.rescued and not better:
         words += "; where it no longer does, its score is no better"
-    if high < -noise or (more and not mean > 0):
-        return "harmed", words
+    enough = len(pairs.seeds) >= seeds_to_tell(confidence)
+    if enough and not low > noise and pairs.ahead() == pairs.seeds:
+        return "helped", f"{words}; ahead from each, which luck does once in {2 ** len(pairs.seeds):,} times", False
+    if high < -noise or (more and not mean > 0) or (enough and pairs.behind() == pairs.seeds):
+        return "harmed", words, False
     if pairs.lost or pairs.broken:
-        return "no difference", words
-    return ("helped" if low > noise or (fewer and not mean < 0) else "no difference"), words
+        return "no difference", words, False
+    if low > noise:
+        return "helped", words, False
+    survives = fewer and not mean < 0
+    return ("helped" if survives else "no difference"), words, survives
 
 
 def _beyond_luck(fallen: Sequence[int], seeds: Sequence[int], confidence: float) -> bool:
@@ -257,8 +289,10 @@ def _breakdowns(pairs: _Pairs) -> str:
     before, after = len(pairs.rescued) + len(pairs.broken), len(pairs.lost) + len(pairs.broken)
     if not before and not after:
         return ""
-    of = f"of {len(pairs.seeds)} seeds" if len(pairs.seeds) > 1 else "of one seed"
-    return f"training breaks down from {before} {of} without it and from {after} with it"
+    if len(pairs.seeds) == 1:
+        breaks = "breaks down both ways" if before and after else f"breaks down {'without' if before else 'with'} it"
+        return f"training {breaks}, from the one seed that there is"
+    return f"training breaks down from {before} of {len(pairs.seeds)} seeds without it and from {after} with it"
 
 
 def _measured(pairs: _Pairs, mean: float, low: float, high: float, confidence: float) -> str:

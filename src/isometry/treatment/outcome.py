@@ -40,6 +40,11 @@ class Arm:
         return fmean(scores) if scores and all(abs(score) < BEYOND.value for score in scores) else nan
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of its courses."""
+        return tuple(course.seed for course in self.courses)
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """Why trainings ended early, each reason once."""
         return tuple(dict.fromkeys(course.fault for course in self.courses if course.fault))

@@ -18,10 +18,10 @@ from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
-from isometry.treatment.arms import behind_a_rival, best_of, compared, helped, saying_nothing, told, worse
+from isometry.treatment.arms import behind_a_rival, best_of, compared, helped, promising, saying_nothing, told, worse
 from isometry.treatment.between import finer_than
 from isometry.treatment.combination import further_than
-from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number
+from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number, seeds_to_tell
 from isometry.treatment.courses import UNTREATED, Kept, Task, Training
 from isometry.treatment.engines import Died, Engine
 from isometry.treatment.likeness import likeness
@@ -33,6 +33,8 @@ __all__ = ["treat"]
 
 SECOND_LOOKS = 2
 """Treatments that are still tried from one seed after one has cured: the first cure is seldom the best one."""
+ENOUGH_SEEDS = 3
+"""Whoever asks for fewer does not ask for a proof."""
 
 
 def treat(
@@ -53,9 +55,14 @@ def treat(
     where they are ahead. Trying ends as well when nothing is left to try, or nothing to train with: at most
     ``(1 + most) · seeds`` trainings are made. Of those that helped, the one with the best mean score is prescribed.
 
-    Several treatments are several chances to be lucky. So the k-th that is compared needs an interval of confidence
-    1 − 0.05 / k: of studies in which none of five makes a difference, and differences follow a normal law, at most one
-    in 17 then tells that one helps.
+    Scores of a sick network may scatter so widely that three differences of one sign tell nothing. Where such a
+    treatment leaves a healthy run, or is the best of all and none helped, it and the untreated training are made from
+    as many more seeds as tell a difference by its sign: four beyond the first three. Only this look at the best one of
+    a study in which nothing helped goes beyond the number of trainings above.
+
+    Several treatments are several chances to be lucky. So the k-th comparison needs an interval of confidence
+    1 − 0.05 / k: of studies in which none of five treatments makes a difference, differences follow a normal law and
+    two are looked at twice, at most one in 15 then tells that one helps.
 
     Args:
         trainer: trains the experiment.
@@ -83,6 +90,21 @@ def treat(
         raise
     finally:
         engine.close()
+
+
+def _confidence(place: int) -> float:
+    """That the interval of a study's first, second, … comparison needs."""
+    return 1 - (1 - CONFIDENCE.value) / place
+
+
+def _compared(plan: Prescription, courses: tuple[Course, ...], untreated: Arm, *, place: int, stopped: str = "") -> Arm:
+    """The arm of these courses, held against the untreated one."""
+    left_out = saying_nothing(courses, untreated.courses)
+    telling = [course for course in courses if course.seed not in left_out]
+    if not telling:
+        return Arm(plan, courses, f"could not be trained: {courses[0].fault}", left_out=left_out)
+    made = contrast(telling, untreated.courses, confidence=_confidence(place))
+    return Arm(plan, courses, stopped, made, left_out)
 
 
 class _Study:
@@ -123,22 +145,34 @@ class _Study:
         plans = list(prescribed)
         tried: list[Arm] = []
         found: dict[int, Diagnosis | None] = {}
-        cured, looks = False, 0
+        cured, looks, place = False, 0, 1
         while plans:
-            if looks == SECOND_LOOKS or sum(len(arm.courses) for arm in tried) > (most - 1) * len(self.seeds):
+            spent = sum(len(one.courses) for one in (untreated, *tried))
+            if looks == SECOND_LOOKS or spent > most * len(self.seeds):
                 break
             looks += cured
             plan = plans.pop(0)
-            place = 1 + sum(not earlier.stopped for earlier in tried)
             arm = self.tried(plan, untreated, place=place, rival=best_of(tried) if cured else None)
-            tried.append(arm)
             self.say(f"{named(plan)}: {told(arm)}.")
-            after = found[len(tried) - 1] = self.diagnosis(arm) if compared(arm) else None
+            after = self.diagnosis(arm) if compared(arm) else None
+            place += not arm.stopped
+            if promising(arm) and after is not None and after.healthy:
+                left = (1 + most) * len(self.seeds) - spent - len(arm.courses)
+                if 0 < self.price(arm, place=place) <= left:
+                    arm, untreated = self.told_apart(arm, untreated, place=place)
+                    after, place = self.diagnosis(arm), place + 1
+            found[len(tried)] = after
+            tried.append(arm)
             cured = cured or (helped(arm) and after is not None and after.healthy)
             finer = finer_than(tried, prescribed, before)
             further = further_than(plan, before, after, prescribe) if not cured and plan in prescribed else None
             known = {plan.edits for plan in (*plans, *(arm.prescription for arm in tried)) if plan is not None}
             plans = [new for new in (further, finer) if new is not None and new.edits not in known] + plans
+        best = best_of(tried)
+        if best is not None and promising(best) and self.price(best, place=place):
+            number_of_best = next(number for number, arm in enumerate(tried) if arm is best)
+            tried[number_of_best], untreated = self.told_apart(best, untreated, place=place)
+            found[number_of_best] = self.diagnosis(tried[number_of_best])
         return self.concluded(untreated, before, tried, found, left=len(plans))
 
     def untreated(self) -> tuple[Course, ...]:
@@ -162,14 +196,30 @@ class _Study:
             reason = far_behind(courses[0], untreated.courses) or behind_a_rival(courses[0], rival)
         if not reason:
             courses += self.trained(plan, self.seeds[1:])
-        left_out = saying_nothing(courses, untreated.courses)
-        telling = [course for course in courses if course.seed not in left_out]
-        if not telling:
-            return Arm(plan, courses, f"could not be trained: {courses[0].fault}", left_out=left_out)
-        confidence = 1 - (1 - CONFIDENCE.value) / place
         stopped = f"stopped after the first seed: {reason}" if reason else ""
-        compared = contrast(telling, untreated.courses, confidence=confidence)
-        return Arm(plan, courses, stopped, compared, left_out)
+        return _compared(plan, courses, untreated, place=place, stopped=stopped)
+
+    def price(self, arm: Arm, *, place: int) -> int:
+        """Trainings that arm and untreated one still need to be told apart by signs; 0 where nobody asked for a proof.
+
+        ``place``: how many comparisons that makes.
+        """
+        if len(self.seeds) < ENOUGH_SEEDS:
+            return 0
+        return 2 * max(0, seeds_to_tell(_confidence(place)) - len(arm.courses))
+
+    def told_apart(self, arm: Arm, untreated: Arm, *, place: int) -> tuple[Arm, Arm]:
+        """Both from as many seeds as tell a difference by its sign."""
+        plan = arm.prescription
+        assert plan is not None
+        needed = seeds_to_tell(_confidence(place))
+        seeds = [*self.seeds, *(seed for seed in range(len(self.seeds) + needed) if seed not in self.seeds)][:needed]
+        missing, lacking = ([seed for seed in seeds if seed not in one.seeds] for one in (arm, untreated))
+        self.say(f"{named(plan)}: ahead from every seed, and their scatter may be luck; {len(missing)} seeds more.")
+        untreated = Arm(None, untreated.courses + self.trained(None, lacking))
+        arm = _compared(plan, arm.courses + self.trained(plan, missing), untreated, place=place)
+        self.say(f"{named(plan)}: {told(arm)}.")
+        return arm, untreated
 
     def trained(self, plan: Prescription | None, seeds: Sequence[int]) -> tuple[Course, ...]:
         """The courses of one arm, in the order of the seeds; those that are kept are not trained again."""
