@@ -36,6 +36,7 @@ def random_net(
     depth: int = 10,
     width: int = 64,
     sigma: float | list[float] = 1.0,
+    mean: float = 0.0,
     loss_factor: float = 1.0,
     dtype: type[np.floating[Any]] = np.float64,
     recorded: int = 6,
@@ -48,6 +49,7 @@ def random_net(
 
     Args:
         sigma: σ_w of the hidden layers, one number or one for each layer; the head has 1.
+        mean: times fan-in, of the weights of the hidden layers.
         loss_factor: what the loss was multiplied by.
         dtype: of the backward signal: float32 flushes to zero as a float32 network does.
         drift: how much of the way from its own profile to that of weights with σ_w kept the net has gone at the end.
@@ -62,6 +64,7 @@ def random_net(
         way = drift * row / max(recorded - 1, 1)
         scales = [s ** (1 - way) * kept**way for s in sigmas] + [1.0]
         weights = [scale * draw for scale, draw in zip(scales, draws, strict=True)]
+        weights = [weight + mean / weight.shape[1] for weight in weights[:-1]] + weights[-1:]
         _one_step(columns, row, recorded, weights, activation, generator, loss_factor, dtype)
     return make_run(layers=_layers(widths, activation, prefix), **columns, **run_fields)
 

@@ -97,7 +97,7 @@ def test_layers_that_are_no_hidden_layers_are_left_alone():
         Layer("gate", "linear", "Linear", activation="sigmoid", gated=True),
         Layer("unused", "linear", "Linear", activation="relu", calls=0),
         Layer("frozen", "linear", "Linear", activation="relu", trainable=False),
-        Layer("strange", "linear", "Linear", activation="rrelu"),
+        Layer("strange", "linear", "Linear", activation="tanhshrink"),
         Layer("cell", "recurrent", "RNN", activation="tanh"),
     )
     assert alternatives(chain(extra=others), 0.0) == ()

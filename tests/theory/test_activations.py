@@ -6,12 +6,25 @@ from isometry.theory import ACTIVATIONS, Activation, as_activation, chi, gain
 
 NAMES = (
     "identity relu leaky_relu elu selu gelu gelu_tanh silu mish tanh sigmoid erf softplus softsign relu6 hardtanh "
-    "hardsigmoid hardswish squared_relu sin celu prelu"
+    "hardsigmoid hardswish squared_relu sin celu prelu rrelu quick_gelu logsigmoid"
 )
 
 
 def test_every_promised_name_is_there():
     assert ACTIVATIONS.keys() == set(NAMES.split())
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_slopes_are_derivatives(name):
+    z, h = np.linspace(-5, 5, 401) + 1.3e-3, 1e-5
+    phi = ACTIVATIONS[name]
+    numerical = (phi.function(z + h) - phi.function(z - h)) / (2 * h)
+    assert phi.slope(z) == pytest.approx(numerical, abs=1e-8)
+
+
+def test_random_slopes_count_by_their_mean_square():
+    slopes = np.random.default_rng(0).uniform(1 / 8, 1 / 3, 10**6)
+    assert gain("rrelu") == pytest.approx(np.sqrt(2 / (1 + np.mean(slopes**2))), rel=1e-4)
 
 
 def test_an_unknown_name_is_told_with_the_known_ones():

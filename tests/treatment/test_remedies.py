@@ -31,6 +31,7 @@ from isometry.network.edits import (
     WarmUp,
 )
 from isometry.network.signals import Signal
+from isometry.theory import gain, steady_critical_point
 from isometry.treatment.paces import fitting_factor, half_decade, threshold
 from isometry.treatment.prescribe import prescribe
 from isometry.treatment.prescription import Effect
@@ -127,6 +128,19 @@ def test_forecasts_become_proposals_of_their_own_remedies():
         (one,) = proposed(name, fallen)
         assert one.expected == decades
         assert "instead of −6.0" in one.words
+
+
+@pytest.mark.parametrize("activation", ["celu", "prelu", "rrelu", "quick_gelu", "logsigmoid"])
+def test_weights_can_be_drawn_anew_for_every_phi_whose_gain_is_known(activation):
+    grown = finding("exploding_gradient", layers=HIDDEN)
+    (one,) = proposed("critical-initialisation", grown, run_of(activation=activation))
+    assert one.edits[0].layers == HIDDEN
+    assert one.edits[0].gain == pytest.approx(critical_or_forward_gain(activation))
+
+
+def critical_or_forward_gain(activation):
+    point = steady_critical_point(activation, 0.0)
+    return point.sigma_w if point else gain(activation)
 
 
 def test_what_leaves_most_of_the_loss_is_not_proposed():

@@ -9,8 +9,7 @@ from isometry.diagnosis.block import block
 from isometry.errors import IsometryError
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation, ScaleWeights
-from isometry.network.nonlinearity import FUNCTIONS
-from isometry.theory import gain, level_branch_scale, steady_critical_point
+from isometry.theory import ACTIVATIONS, gain, level_branch_scale, steady_critical_point
 
 __all__ = ["Alternative", "alternatives"]
 
@@ -54,7 +53,7 @@ def alternatives(architecture: Architecture, sigma_b: float) -> tuple[Alternativ
 
 def _is_hidden(layer: Layer) -> bool:
     is_plain = layer.kind in {"linear", "conv"} and not (layer.output or layer.gated or layer.recurrent)
-    return is_plain and layer.activation in FUNCTIONS and layer.calls > 0 and layer.trainable
+    return is_plain and layer.activation in ACTIVATIONS and layer.calls > 0 and layer.trainable
 
 
 def _by_activation(layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:

@@ -24,8 +24,8 @@ from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.architecture import Layer
 from isometry.network.edits import AddSkip, InsertNorm, NetworkEdit, Reinitialise, ReplaceActivation, ScaleWeights
-from isometry.network.nonlinearity import FUNCTIONS
 from isometry.network.signals import Signal
+from isometry.theory import ACTIVATIONS
 from isometry.theory.chain import ChainLayer, chain_profile, fit_chain
 from isometry.theory.width import width_noise
 
@@ -167,7 +167,7 @@ def _is_followed(run: Run, position: int, row: int) -> bool:
         layer.kind in {"linear", "conv"}
         and bool(layer.fan_in)
         and not (layer.recurrent or layer.gated)
-        and (around.activation is None or around.activation in FUNCTIONS)
+        and (around.activation is None or around.activation in ACTIVATIONS)
         and (around.norm is None or bool(around.averages_over))
         and _mean_square(run, Signal.WEIGHT, layer, row) > 0
         and 0 < _mean_square(run, Signal.PRE_ACTIVATION, layer, row) < np.inf

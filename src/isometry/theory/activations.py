@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +35,10 @@ ActivationLike = str | Callable[[Floats], ArrayLike] | Activation
 
 PRELU_SLOPE = 0.25
 """Where training starts: He et al. 2015, section 2.1, and the default of PyTorch."""
+RRELU_SLOPE = sqrt((1 / 8 * 1 / 8 + 1 / 8 * 1 / 3 + 1 / 3 * 1 / 3) / 3)
+"""Root mean square of U(1/8, 1/3), the default of PyTorch: 0.237. Sources: Xu et al. 2015."""
+STEEP = 1.702
+"""quick_gelu is z times the sigmoid of so many z. Sources: Hendrycks & Gimpel 2016."""
 KINKS: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("relu", "leaky_relu", "elu", "selu", "softsign", "squared_relu"), (0.0,)),
     "relu6": (0.0, 6.0),
@@ -51,8 +56,21 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda z: np.where(z > 0, 1.0, PRELU_SLOPE),
         (0.0,),
     ),
+    "rrelu": Activation(
+        "rrelu",
+        lambda z: np.where(z > 0, z, RRELU_SLOPE * z),
+        lambda z: np.where(z > 0, 1.0, RRELU_SLOPE),
+        (0.0,),
+    ),
+    "quick_gelu": Activation(
+        "quick_gelu",
+        lambda z: FUNCTIONS["silu"](STEEP * z) / STEEP,
+        lambda z: SLOPES["silu"](STEEP * z),
+    ),
+    "logsigmoid": Activation("logsigmoid", lambda z: -np.logaddexp(0, -z), lambda z: FUNCTIONS["sigmoid"](-z)),
 }
-"""Every activation with a name: celu with α = 1, which is elu; prelu with the slope it starts with, 1/4."""
+"""Every activation with a name: celu with α = 1, which is elu; prelu with the slope it starts with, 1/4; rrelu with
+the one slope that does on average what its random ones do."""
 
 
 def as_activation(activation: ActivationLike) -> Activation:

@@ -15,9 +15,8 @@ from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import NetworkEdit, Reinitialise
-from isometry.network.nonlinearity import FUNCTIONS
 from isometry.network.signals import Signal
-from isometry.theory import gain, steady_critical_point
+from isometry.theory import ACTIVATIONS, gain, steady_critical_point
 
 __all__ = [
     "Change",
@@ -142,7 +141,7 @@ def _gain_of(architecture: Architecture, layer: Layer) -> float | None:
     phi = block(architecture, layer).activation or "identity"
     if layer.output or phi == "identity":
         return 1.0
-    if phi not in FUNCTIONS:
+    if phi not in ACTIVATIONS:
         return None
     point = steady_critical_point(phi, 0.0)
     try:

@@ -24,6 +24,21 @@ def test_a_draw_of_unit_variance_blows_up():
     assert "too large" in finding.summary
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_that_are_all_positive_blow_up_by_their_mean(seed):
+    (finding,) = poor_initialization(random_net("relu", sigma=4.6, mean=32.0, scalars=FLAT, seed=seed))
+    assert "their mean times fan-in is 32" in finding.summary
+    assert finding.causes[0].decades == pytest.approx(9 * np.log10(32 / 2**0.5), rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mean_that_is_chance_does_not_count(seed):
+    run = random_net("none", sigma=16.0, width=3, depth=20, scalars=FLAT, seed=seed)
+    scales = run.history["weight", "rms"][0, 1:] * np.sqrt(3)
+    (finding,) = poor_initialization(run)
+    assert finding.causes[0].decades == pytest.approx(np.log10(scales).sum(), rel=1e-6)
+
+
 def test_one_layer_drawn_wrong_is_named():
     sigmas = [2**0.5] * 10
     sigmas[4] = 1e-4

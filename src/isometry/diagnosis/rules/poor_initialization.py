@@ -19,6 +19,8 @@ from isometry.network.signals import Signal
 
 SPREAD = (Signal.PRE_ACTIVATION, "spread")
 WEIGHT_RMS = (Signal.WEIGHT, "rms")
+WEIGHT_MEAN = (Signal.WEIGHT, "mean")
+WEIGHT_COUNT = (Signal.WEIGHT, "count")
 DELTA_RMS = (Signal.DELTA, "rms")
 DELTA_COUNT = (Signal.DELTA, "count")
 
@@ -35,8 +37,11 @@ class _Drift:
     explained: NDArray[np.float64]
     """log10 of σ_w over the σ_w that would keep the signals, for each step of the trunk."""
     scale: NDArray[np.float64]
-    """σ_w for each step of the trunk; NaN where no draw of weights decides."""
+    """σ_w for each step of the trunk, or what the mean of the weights makes of a signal that all units share, where
+    that is greater; NaN where no draw of weights decides."""
     wanted: NDArray[np.float64]
+    by_mean: NDArray[np.bool_]
+    """Where it is the mean of the weights."""
     later: float
     """The greater of both drifts in the later steps."""
 
@@ -55,8 +60,10 @@ def poor_initialization(run: Run) -> Iterable[Finding]:
 
     How it is told apart: a drift counts only if the scale of the weights explains most of it, measured as
     σ_w = rms W · √fan-in against the value that keeps both signals with this nonlinearity (√2 for ReLU, 1 for tanh).
-    So a sigmoid network with standard weights is a case of a vanishing gradient, not of a poor draw. Behind a norm
-    layer the scale of the weights cancels and is not looked at. What the network repairs itself is a note.
+    So a sigmoid network with standard weights is a case of a vanishing gradient, not of a poor draw. Weights whose mean
+    is not zero, as those from U(0, 1), multiply what all units share by their mean times fan-in, which counts where it
+    is more than σ_w. Behind a norm layer the scale of the weights cancels and is not looked at. What the network
+    repairs itself is a note.
 
     Sources: Glorot & Bengio 2010; He et al. 2015; Poole et al. 2016; Schoenholz et al. 2017.
     """
@@ -78,7 +85,7 @@ def _drift(run: Run, found: Profile) -> _Drift | None:
     if not np.isfinite(early).all():
         return None
     first = found.decades[0]
-    scale, wanted = _scales(run, found)
+    scale, wanted, by_mean = _scales(run, found)
     with np.errstate(divide="ignore", invalid="ignore"):
         explained = np.nan_to_num(np.log10(scale / wanted))
     later = [_extreme(found.late)] + ([_extreme(late[::-1])] if np.isfinite(late).all() else [])
@@ -89,6 +96,7 @@ def _drift(run: Run, found: Profile) -> _Drift | None:
         explained=explained,
         scale=scale,
         wanted=wanted,
+        by_mean=by_mean,
         later=max(later, key=abs),
     )
 
@@ -106,19 +114,35 @@ def _extreme(decades: NDArray[np.float64]) -> float:
     return -down if down > up else up
 
 
-def _scales(run: Run, found: Profile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """σ_w of the weights between each place and the next, and the σ_w that suits the nonlinearity in front of them."""
+def _scales(run: Run, found: Profile) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """What the weights between each place and the next multiply by, the σ_w that suits the nonlinearity in front of
+    them, and whether it is their mean that multiplies.
+    """
     layers = [run.architecture.layers[position] for position in found.trunk.layers]
     norms = [place != layer for place, layer in zip(found.trunk.places, found.trunk.layers, strict=True)]
     weight = column(run, *WEIGHT_RMS, rows=found.early_rows[:1], layers=found.trunk.layers)[0]
-    scale, wanted = np.full(len(layers) - 1, np.nan), np.full(len(layers) - 1, np.nan)
+    mean = _mean(run, found, weight)
+    scale, wanted, by_mean = (np.full(len(layers) - 1, empty) for empty in (np.nan, np.nan, False))
     for step, upper in enumerate(layers[1:]):
         place = run.architecture.layers[found.trunk.places[step]]
         if upper.kind not in ("linear", "conv") or upper.fan_in is None or norms[step + 1]:
             continue
-        scale[step] = weight[step + 1] * np.sqrt(upper.fan_in)
+        sigma_w, shared = weight[step + 1] * np.sqrt(upper.fan_in), mean[step + 1] * upper.fan_in
+        scale[step] = max(sigma_w, shared)
+        by_mean[step] = shared > sigma_w
         wanted[step] = _wanted(place)
-    return scale, wanted
+    return scale, wanted, by_mean
+
+
+def _mean(run: Run, found: Profile, rms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|mean| of the weights of each layer of a trunk; 0 where it is that of a draw around zero, or was not recorded."""
+    if WEIGHT_MEAN not in run.history or WEIGHT_COUNT not in run.history:
+        return np.zeros(len(rms))
+    mean, count = (
+        column(run, *statistic, rows=found.early_rows[:1], layers=found.trunk.layers)[0]
+        for statistic in (WEIGHT_MEAN, WEIGHT_COUNT)
+    )
+    return np.where(np.abs(mean) * np.sqrt(count) > limits.ABOVE_NOISE.value * rms, np.abs(mean), 0.0)
 
 
 def _wanted(place: Layer) -> float:
@@ -139,8 +163,8 @@ def _judged(run: Run, found: _Drift) -> Iterable[Finding]:
     yield Finding(
         severity=_severity(run, found),
         summary=(
-            f"Weights drawn too {size}: σ_w is {np.median(found.scale[off]):.2g} in {words.span(layers)}, where "
-            f"{np.median(found.wanted[off]):.2g} keeps the signal; {_told(found)}"
+            f"Weights drawn too {size}: {_measure(found, off)} is {np.median(found.scale[off]):.2g} in "
+            f"{words.span(layers)}, where {np.median(found.wanted[off]):.2g} keeps the signal; {_told(found)}"
         ),
         layers=layers,
         first_step=int(run.history.steps[0]),
@@ -156,6 +180,10 @@ def _judged(run: Run, found: _Drift) -> Iterable[Finding]:
         evidence=_evidence(found),
         consequence=_consequence(found),
     )
+
+
+def _measure(found: _Drift, steps: NDArray[np.int64]) -> str:
+    return "their mean times fan-in" if np.median(found.by_mean[steps]) > 1 / 2 else "σ_w"
 
 
 def _told(found: _Drift) -> str:
