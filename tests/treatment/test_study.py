@@ -155,8 +155,8 @@ def test_healthy_training_is_left_alone(made: Made) -> None:
 
 
 def test_worst_seed_is_looked_at_before_a_training_is_called_healthy(made: Made) -> None:
-    trial = made({UNTREATED: (0.9, 0.1, 0.8), GENTLE: GOOD}, healthy=((UNTREATED, 0), (UNTREATED, 2), (GENTLE, 0)))
-    outcome = trial.treat(GENTLE)
+    trial = made({UNTREATED: (0.9, 0.1, 0.8), WARM: GOOD}, healthy=((UNTREATED, 0), (UNTREATED, 2), (WARM, 0)))
+    outcome = trial.treat(WARM)
     assert not outcome.before.healthy
     assert outcome.before.run.folder is not None
     assert outcome.before.run.folder.name == "untreated-seed-1"
@@ -264,20 +264,20 @@ def test_a_cure_that_the_scatter_of_the_untreated_hides_is_proved_from_more_seed
 
 
 def test_the_best_of_what_did_not_help_is_proved_from_more_seeds_at_the_end(made: Made) -> None:
-    trial = made({UNTREATED: SCATTERED, WARM: (0.1, 0.9, 0.1), GENTLE: ABOVE, CLIP: (0.1, 0.8, 0.2)})
-    outcome = trial.treat(WARM, GENTLE, CLIP)
-    assert (outcome.verdict, outcome.prescription.edits) == ("helped", GENTLE)
+    trial = made({UNTREATED: SCATTERED, WARM: (0.1, 0.9, 0.1), REDRAW: ABOVE, CLIP: (0.1, 0.8, 0.2)})
+    outcome = trial.treat(WARM, REDRAW, CLIP)
+    assert (outcome.verdict, outcome.prescription.edits) == ("helped", REDRAW)
     assert outcome.contrast.confidence == pytest.approx(1 - 0.05 / 4)
     assert [len(arm.courses) for arm in outcome.trials] == [8, 3, 8, 3]
 
 
 def test_more_seeds_may_also_show_that_it_was_luck(made: Made) -> None:
-    outcome = made({UNTREATED: SCATTERED, GENTLE: (0.9, 0.81, 0.22, 0.05, 0.5, 0.05, 0.2)}).treat(GENTLE)
+    outcome = made({UNTREATED: SCATTERED, REDRAW: (0.9, 0.81, 0.22, 0.05, 0.5, 0.05, 0.2)}).treat(REDRAW)
     assert (outcome.verdict, len(outcome.trials[1].courses)) == ("no difference", 7)
 
 
 def test_nobody_who_asks_for_two_seeds_gets_more(made: Made) -> None:
-    outcome = made({UNTREATED: (0.1, 0.8), GENTLE: (0.9, 0.9)}).treat(GENTLE, seeds=(0, 1))
+    outcome = made({UNTREATED: (0.1, 0.8), REDRAW: (0.9, 0.9)}).treat(REDRAW, seeds=(0, 1))
     assert [len(arm.courses) for arm in outcome.trials] == [2, 2]
 
 
@@ -335,8 +335,8 @@ def test_breakdowns_both_ways_prescribe_nothing(made: Made) -> None:
 
 
 def test_one_seed_helps_only_out_of_a_breakdown(made: Made) -> None:
-    trial = made({UNTREATED: STUCK, GENTLE: GOOD})
-    outcome = trial.treat(GENTLE, seeds=[0])
+    trial = made({UNTREATED: STUCK, WARM: GOOD})
+    outcome = trial.treat(WARM, seeds=[0])
     assert outcome.verdict == "no difference"
     assert any("One seed" in note for note in outcome.notes)
 
@@ -848,6 +848,26 @@ def test_between_two_numbers_that_both_help_a_little_another_one_is_tried(made: 
     assert outcome.verdict == "helped"
     assert outcome.prescription is not None
     assert outcome.prescription.edits == middle
+
+
+def test_a_rate_that_helps_a_little_is_changed_further_as_long_as_that_is_better(made: Made) -> None:
+    lower = {
+        (ScaleRate(0.3),): (0.3, 0.1, 0.1),
+        (ScaleRate(0.1),): (0.6, 0.5, 0.1),
+        (ScaleRate(0.03),): (0.5, 0.4, 0.1),
+    }
+    outcome = made({UNTREATED: STUCK, WARM: STUCK, **lower}).treat((ScaleRate(0.3),), WARM)
+    tried = [arm.prescription.edits for arm in outcome.trials[1:] if arm.prescription]
+    assert tried[:4] == [(ScaleRate(0.3),), WARM, (ScaleRate(0.1),), (ScaleRate(0.03),)]
+
+
+def test_a_rate_that_is_raised_is_raised_further(made: Made) -> None:
+    higher = {UNTREATED: STUCK, (ScaleRate(3.0),): (0.12, 0.4, 0.04), (ScaleRate(10.0),): GOOD}
+    assert made(higher).treat((ScaleRate(3.0),)).prescription.edits == (ScaleRate(10.0),)
+
+
+def test_a_rate_that_is_behind_is_not_changed_further(made: Made) -> None:
+    assert len(made({UNTREATED: STUCK, (ScaleRate(0.2),): (0.09, 0.1, 0.11)}).treat((ScaleRate(0.2),)).trials) == 2
 
 
 def test_what_takes_one_trouble_away_is_tried_together_with_what_helps_against_the_other(made: Made) -> None:

@@ -18,7 +18,7 @@ from isometry.history.store import open_run
 from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
 from isometry.treatment.arms import behind_a_rival, best_of, compared, helped, promising, saying_nothing, told
-from isometry.treatment.between import finer_than
+from isometry.treatment.between import farther_than, finer_than
 from isometry.treatment.combination import further_than
 from isometry.treatment.conclusion import concluded
 from isometry.treatment.contrast import CONFIDENCE, contrast, far_behind, number, seeds_to_tell
@@ -168,6 +168,8 @@ class _Study:
             further = further_than(plan, before, after, prescribe) if not cured and plan in prescribed else None
             known = {plan.edits for plan in (*plans, *(arm.prescription for arm in tried)) if plan is not None}
             plans = [new for new in (further, finer) if new is not None and new.edits not in known] + plans
+            farther = farther_than(tried, plans, before) if not cured else None
+            plans += [farther] if farther is not None and farther.edits not in known else []
         best = best_of(tried)
         if best is not None and promising(best) and self.price(best, place=place):
             number_of_best = next(number for number, arm in enumerate(tried) if arm is best)

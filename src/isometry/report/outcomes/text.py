@@ -1,13 +1,17 @@
 """An outcome in a terminal."""
 
+from collections.abc import Sequence
+
 from isometry.report.lines import INDENT, Lines
 from isometry.report.outcomes.words import (
     ARMS,
     PATCH,
     arm_table,
     best_arm,
+    ended_early,
     facts,
     headline,
+    is_the_cure,
     patch_lines,
     score_words,
     sentences,
@@ -21,6 +25,9 @@ from isometry.treatment.outcome import Outcome
 from isometry.treatment.prescription import Prescription
 
 __all__ = ["outcome_text", "prescription_text"]
+
+CURE = "◂"
+"""Beside the arm that helped."""
 
 
 def outcome_text(outcome: Outcome, *, width: int | None = None, colour: bool = False) -> str:
@@ -47,7 +54,11 @@ def outcome_text(outcome: Outcome, *, width: int | None = None, colour: bool = F
     if len(outcome.trials) > 1:
         lines.line(lines.styled("strong", ARMS))
         table = arm_table(outcome)
-        lines.columns([table.columns, *table.rows], numeric=(1, 2, 3, 4), spare=(5, 4))
+        rows: list[Sequence[str] | str] = [(*table.columns[:-1], "")]
+        for arm, cells in zip(outcome.trials, table.rows, strict=True):
+            rows.append((*cells[:-1], CURE if is_the_cure(arm, outcome) else ""))
+            rows += [INDENT + words for words in ended_early(arm)]
+        lines.columns(rows, numeric=(1, 2, 3, 4), spare=(4,))
         lines.wrapped(
             "",
             f"The score is {score_words(outcome)}. Differences are to the untreated arm, seed by seed; all arms "

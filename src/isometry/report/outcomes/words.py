@@ -17,8 +17,10 @@ __all__ = [
     "arm_name",
     "arm_table",
     "best_arm",
+    "ended_early",
     "facts",
     "headline",
+    "is_the_cure",
     "patch_lines",
     "score_words",
     "sentences",
@@ -90,7 +92,8 @@ def sentences(outcome: Outcome) -> list[str]:
     else:
         change = f"{_signed(outcome.contrast.mean)}{_sure(outcome.contrast)}"
         said = [f"The score goes from {number(outcome.trials[0].score)} to {number(best.score)}: {change}"]
-        said += [] if outcome.verdict == "helped" else [outcome.words]
+        if outcome.verdict != "helped" or not outcome.contrast.low > 0:
+            said.append(outcome.words)
         said.append(best.prescription.words)
     return [_sentence(words) for words in (*said, *outcome.notes, *notes_of(outcome.before.run))]
 
@@ -139,9 +142,8 @@ def arm_table(outcome: Outcome) -> Table:
         expected = arm.prescription.expected if arm.prescription is not None else None
         remarks = [
             f"foretold {decades(expected)} decades" if expected is not None and math.isfinite(expected) else "",
-            arm.stopped,
-            *arm.faults[:1],
-            "◂ the best" if outcome.verdict == "helped" and arm is best_arm(outcome) else "",
+            *ended_early(arm),
+            "◂ the best" if is_the_cure(arm, outcome) else "",
         ]
         rows.append(
             (
@@ -154,6 +156,17 @@ def arm_table(outcome: Outcome) -> Table:
             )
         )
     return Table(ARM_COLUMNS, tuple(rows))
+
+
+def ended_early(arm: Arm) -> list[str]:
+    """Why an arm was not trained from all seeds, or to its end."""
+    faults = [fault for fault in arm.faults[:1] if fault not in arm.stopped]
+    return [clean(words) for words in (arm.stopped, *faults) if words]
+
+
+def is_the_cure(arm: Arm, outcome: Outcome) -> bool:
+    """Whether it is the one that helped."""
+    return outcome.verdict == "helped" and arm is best_arm(outcome)
 
 
 def best_arm(outcome: Outcome) -> Arm | None:
