@@ -71,6 +71,7 @@ def test_a_metric_of_a_training_whose_loss_is_no_number_counts_as_broken_down() 
     well = [Course(seed, np.array([1.0, 0.1]), score, by_metric=True) for seed, score in enumerate((0.7, 0.7, 0.7))]
     assert contrast(well, lost).verdict == "helped"
     assert contrast(well, lost).rescued == (0, 1, 2)
+    assert contrast(well, lost).mean == pytest.approx(0.4 / 3)
     as_good = [replace(course, score=0.7) for course in lost]
     assert contrast(well, as_good).verdict == "no difference"
 

@@ -129,7 +129,7 @@ def _notes(untreated: Arm, left: int, *, told: bool) -> list[str]:
     if len(seeds) == 1:
         notes.append("One seed tells no scatter, so only a breakdown could be told from luck. Take three or more.")
     if len(seeds) == 2:
-        notes.append("Two seeds tell little of the scatter. Take three or more.")
+        notes.append("Two seeds tell little of the scatter. Ask for three or more: what has been trained is kept.")
     first = untreated.courses[0]
     if first.cut:
         notes.append(f"The training did not end in its time, so all trainings were ended after {first.steps:,} steps.")

@@ -42,8 +42,8 @@ class Contrast:
     differences: tuple[float, ...]
     """Score with the treatment minus score without it, seed by seed; NaN where either training broke down."""
     mean: float
-    """Of the differences over all seeds, a breakdown counted as the worst score of either arm. NaN where all trainings
-    of an arm broke down."""
+    """Of the differences over all seeds, a breakdown counted as the worst score of either arm. Where all trainings of
+    an arm broke down, metrics are compared as they are; NaN without any."""
     low: float
     """Interval of the mean, by Student's law; NaN with fewer than two seeds."""
     high: float
@@ -171,7 +171,8 @@ class _Pairs:
     by_seed: dict[int, float]
     """Differences where both have a score."""
     bounded: tuple[float, ...]
-    """Those of all seeds, a breakdown counted as the worst score; none where an arm has no score at all."""
+    """Those of all seeds, a breakdown counted as the worst score; none where an arm has no score at all. Where all
+    trainings of an arm broke down and left metrics, those."""
     as_told: dict[int, float]
     """Differences of scores that are numbers, though a training broke down: a metric may be one all the same."""
     size: float
@@ -208,18 +209,25 @@ class _Pairs:
         after = {course.seed: course.score for course in ours if not _broke_down(course, theirs)}
         before = {course.seed: course.score for course in theirs if not _broke_down(course, ours)}
         scores = [*after.values(), *before.values()]
-        worst = min(scores, default=nan)
+        high, low = after or _metrics(ours), before or _metrics(theirs)
+        worst = min([*high.values(), *low.values()], default=nan)
         ends = {seed: with_it[seed].score - without[seed].score for seed in seeds}
         return cls(
             seeds=seeds,
             by_seed={seed: after[seed] - before[seed] for seed in seeds if seed in after and seed in before},
-            bounded=tuple(after.get(seed, worst) - before.get(seed, worst) for seed in seeds if after and before),
+            bounded=tuple(high.get(seed, worst) - low.get(seed, worst) for seed in seeds if high and low),
             as_told={seed: difference for seed, difference in ends.items() if isfinite(difference)},
             size=max(map(abs, scores), default=0.0),
             rescued=tuple(seed for seed in seeds if seed in after and seed not in before),
             lost=tuple(seed for seed in seeds if seed in before and seed not in after),
             broken=tuple(seed for seed in seeds if seed not in before and seed not in after),
         )
+
+
+def _metrics(courses: Sequence[Course]) -> dict[int, float]:
+    """What is left to compare of an arm of which all trainings broke down: metrics, where each has one."""
+    told = {course.seed: course.score for course in courses if course.by_metric and abs(course.score) < BEYOND.value}
+    return told if len(told) == len(courses) else {}
 
 
 def _broke_down(course: Course, others: Sequence[Course]) -> bool:

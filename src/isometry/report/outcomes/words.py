@@ -78,7 +78,7 @@ def facts(outcome: Outcome) -> list[str]:
         plural(len(outcome.trials), "arm"),
         plural(len(seeds), "seed"),
         plural(len(courses), "training"),
-        f"{seconds:.0f} s",
+        f"{seconds:.0f} s of training",
     ]
 
 
