@@ -92,7 +92,7 @@ def sentences(outcome: Outcome) -> list[str]:
     else:
         change = f"{_signed(outcome.contrast.mean)}{_sure(outcome.contrast)}"
         said = [f"The score goes from {number(outcome.trials[0].score)} to {number(best.score)}: {change}"]
-        if outcome.verdict != "helped" or not outcome.contrast.low > 0:
+        if outcome.verdict != "helped" or not outcome.contrast.low > 0 or outcome.contrast.rescued:
             said.append(outcome.words)
         said.append(best.prescription.words)
     return [_sentence(words) for words in (*said, *outcome.notes, *notes_of(outcome.before.run))]
