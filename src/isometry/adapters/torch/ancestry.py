@@ -23,6 +23,7 @@ class Ancestry:
         self._runs_of: dict[Site, int] = {}
         self._seen_by: dict[Site, int] = {}
         self._layers = 0
+        self._learned = 0
         self._cut = 0
 
     def clear(self) -> None:
@@ -31,10 +32,17 @@ class Ancestry:
         self._pasts.clear()
         self._runs_of.clear()
         self._seen_by.clear()
-        self._layers = self._cut = 0
+        self._layers = self._learned = self._cut = 0
+
+    def begin_input(self, *, learned: bool) -> int:
+        """The bit of an input; ``learned``: layers outside this pass have made it, and it is no data."""
+        run = self.begin_run(None)
+        if learned:
+            self._learned |= run
+        return run
 
     def begin_run(self, site: Site | None, past: int = 0) -> int:
-        """The bit of a new run, of a layer that reads what depends on ``past``; of an input where there is no layer."""
+        """The bit of a new run, of a layer that reads what depends on ``past``."""
         run = 1 << len(self._sites)
         self._sites.append(site)
         self._pasts.append(past)
@@ -56,8 +64,8 @@ class Ancestry:
         return bool(past & self._runs_of.get(site, 0))
 
     def has_layers(self, past: int) -> bool:
-        """Whether any layer is among these runs; else they are inputs of the network."""
-        return bool(past & self._layers)
+        """Whether any layer is among these runs, or has worked before them; else they are inputs of the network."""
+        return bool(past & (self._layers | self._learned))
 
     def mark_cut_sites(self) -> None:
         """Tell the layers whose signal was cut."""

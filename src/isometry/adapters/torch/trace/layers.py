@@ -12,7 +12,7 @@ from isometry.adapters.torch.sites import MATRIX_OPERATIONS, Site
 from isometry.adapters.torch.trace.forward_pass import ForwardPass
 from isometry.adapters.torch.trace.names import SEQUENCES, STATEFUL
 from isometry.adapters.torch.trace.operation import Operation, Origin, first_of, layers_of, leaves_of
-from isometry.adapters.torch.trace.tensor_origins import carries_gradient
+from isometry.adapters.torch.trace.tensor_origins import carries_gradient, is_learned
 from isometry.network.signals import Signal
 
 __all__ = ["Layers"]
@@ -72,7 +72,7 @@ class Layers:
             if not carries_gradient(tensor) and not operation.name.startswith("embedding"):
                 continue
             if not origin.past:
-                origin = Origin(past=self._forward.ancestry.begin_run(None))
+                origin = Origin(past=self._forward.ancestry.begin_input(learned=is_learned(tensor)))
                 origins.keep(tensor, origin)
             data.append((tensor, origin))
         return data

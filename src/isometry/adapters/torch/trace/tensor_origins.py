@@ -4,13 +4,14 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 
 from isometry.adapters.torch.sites import MATRIX_OPERATIONS, Site, Sites
 from isometry.adapters.torch.trace.names import ADDITIONS, is_in_place
 from isometry.adapters.torch.trace.operation import NOWHERE, Operation, Origin, leaves_of
 
-__all__ = ["TensorOrigins", "carries_gradient"]
+__all__ = ["TensorOrigins", "carries_gradient", "is_learned"]
 
 UNSEEN_AT_MOST = 256
 """Nodes of autograd's graph in which the origin of a tensor is looked for."""
@@ -127,3 +128,25 @@ class TensorOrigins:
 def carries_gradient(tensor: Tensor) -> bool:
     """Whether a gradient can pass through a tensor of its type."""
     return tensor.is_floating_point() or tensor.is_complex()
+
+
+def is_learned(tensor: Tensor) -> bool:
+    """Whether parameters that still learn have made a tensor, those of models not looked into among them.
+
+    Data may ask for a gradient themselves (a penalty on it, a differential equation), and go through operations on
+    their way into the network. What is inside of an autograd function is not known, nor what a long graph ends in:
+    neither is taken for data.
+    """
+    waiting: list[Any] = [tensor.grad_fn]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if isinstance(node, BackwardCFunction) or len(seen) >= UNSEEN_AT_MOST:
+            return True
+        if isinstance(getattr(node, "variable", None), nn.Parameter):
+            return True
+        seen.add(node)
+        waiting.extend(following for following, _ in node.next_functions)
+    return False

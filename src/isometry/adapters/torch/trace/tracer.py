@@ -26,7 +26,7 @@ from isometry.adapters.torch.trace.names import ADDITIONS, ATTRIBUTES, CUTS, NOT
 from isometry.adapters.torch.trace.nonlinearities import Nonlinearities, note_gates
 from isometry.adapters.torch.trace.operation import Operation, Origin, first_of, tensors_among
 from isometry.adapters.torch.trace.sums import ResidualSums
-from isometry.adapters.torch.trace.tensor_origins import TensorOrigins
+from isometry.adapters.torch.trace.tensor_origins import TensorOrigins, is_learned
 
 __all__ = ["Tracer"]
 
@@ -79,7 +79,7 @@ class Tracer(TorchFunctionMode):
         for site in self.sites.all:
             site.calls = 0
         for tensor in inputs:
-            self._origins.keep(tensor, Origin(past=self._ancestry.begin_run(None)))
+            self._origins.keep(tensor, Origin(past=self._ancestry.begin_input(learned=is_learned(tensor))))
         register = nn.modules.module
         with _numbering:
             self._hooks = [
