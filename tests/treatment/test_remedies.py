@@ -138,6 +138,68 @@ def test_weights_can_be_drawn_anew_for_every_phi_whose_gain_is_known(activation)
     assert one.edits[0].gain == pytest.approx(critical_or_forward_gain(activation))
 
 
+SATURATED = {"layers": ("pooler",), "severity": Severity.HARMS}
+
+
+def attending(sigma_w, *, tied_to=None):
+    """A transformer whose matrices have this σ_w, the embedding left aside."""
+    layers = (
+        Layer("tokens", "embedding", "Embedding", fan_in=64, fan_out=64),
+        Layer("query", "linear", "Linear", fan_in=64, fan_out=64, branch="add", inputs=("tokens",)),
+        Layer("attention", "attention", "MultiheadAttention", fan_in=64, fan_out=192, branch="add", inputs=("query",)),
+        Layer("add", "sum", "add", inputs=("tokens", "attention")),
+        Layer("norm", "norm", "LayerNorm", inputs=("add",)),
+        Layer("up", "linear", "Linear", fan_in=64, fan_out=64, activation="relu", branch="add_1", inputs=("norm",)),
+        Layer("down", "linear", "Linear", fan_in=64, fan_out=64, branch="add_1", inputs=("up",)),
+        Layer("add_1", "sum", "add", inputs=("norm", "down")),
+        Layer("pooler", "linear", "Linear", fan_in=64, fan_out=64, norm="normed", inputs=("add_1",), tied_to=tied_to),
+        Layer("normed", "norm", "LayerNorm", activation="tanh", inputs=("pooler",)),
+        Layer("head", "linear", "Linear", fan_in=64, fan_out=2, output=True, inputs=("normed",)),
+    )
+    sizes = np.array(
+        [9.0 if layer.kind == "embedding" else sigma_w / 8 if layer.weighted else np.nan for layer in layers]
+    )
+    return make_run(layers=layers, weight_rms=sizes, weight_count=4096.0)
+
+
+def branches(scale):
+    """What another finding foretells: of lighter branches alone."""
+    lighter = Forecast("residual branches × 1/√L", (ScaleWeights(("down",), scale),), 0.6)
+    return finding("exploding_gradient", severity=Severity.NOTE, forecasts=(lighter, Forecast(AS_IT_IS, (), 2.0)))
+
+
+def test_layers_drawn_far_too_large_are_drawn_anew_in_front_of_norms_too():
+    (one,) = proposed(
+        "critical-initialisation", finding("saturated_activation", **SATURATED), attending(10), branches(0.5)
+    )
+    gains = {name: edit.gain for edit in one.edits for name in edit.layers}
+    assert gains == {
+        "query": 1, "attention": 1, "up": pytest.approx(2**0.5), "down": 1, "pooler": 1, "head": 1,
+    }  # fmt: skip
+    assert "tokens" not in one.words
+
+
+def test_layers_drawn_a_little_too_large_are_left_alone():
+    assert not proposed(
+        "critical-initialisation", finding("saturated_activation", **SATURATED), attending(2.5), branches(1)
+    )
+
+
+def test_weights_that_two_layers_share_are_left_alone():
+    found = proposed(
+        "critical-initialisation",
+        finding("saturated_activation", **SATURATED),
+        attending(10, tied_to="tokens"),
+        branches(0.5),
+    )
+    assert all("pooler" not in edit.layers for one in found for edit in one.edits)
+
+
+def test_a_redraw_takes_along_what_has_no_phi_and_was_drawn_far_too_large():
+    (one,) = proposed("critical-initialisation", finding("saturated_activation", **SATURATED), attending(10))
+    assert {"query", "attention", "up", "down", "pooler", "head"} == {name for e in one.edits for name in e.layers}
+
+
 def critical_or_forward_gain(activation):
     point = steady_critical_point(activation, 0.0)
     return point.sigma_w if point else gain(activation)

@@ -138,6 +138,9 @@ CRITICAL_WEIGHT = {
 }
 """Scale of weights, as σ_w = rms W · √fan_in, that suits the nonlinearity in front of them."""
 
+OVERSIZED = Limit(
+    3.0, "times the critical σ_w", "2026-11, small transformers: 2 costs nothing, 3 a fifth of the accuracy, 10 all of it"
+)
 DRIFT_SLOWS = Limit(2.0, "decades", "as the fall of δ")
 DRIFT_HARMS = Limit(4.0, "decades", "as the fall of δ")
 BLAMED = Limit(0.5, "share of the drift", "the draw is the leading cause if it explains more than half")

@@ -10,6 +10,7 @@ from isometry.diagnosis import limits
 from isometry.diagnosis.alternatives import alternatives
 from isometry.diagnosis.block import block
 from isometry.diagnosis.finding import AS_IT_IS, Diagnosis, Finding, Forecast, Severity
+from isometry.diagnosis.trunk import trunks
 from isometry.diagnosis.words import decades, span
 from isometry.errors import IsometryError
 from isometry.history.run import Run
@@ -57,8 +58,9 @@ def changes(diagnosis: Diagnosis, finding: Finding) -> tuple[Change, ...]:
     """Changes to the network that may help against a finding, those foretold to keep δ best first.
 
     Where the finding, or another one of the diagnosis, foretells what changes would do, those that leave more than two
-    fifths of what is lost or gained now are left out. Where a network kept δ well before its first step, no change to
-    it would make its profile better: what came later is the work of the steps. Nothing for δ through time.
+    fifths of what is lost or gained now are left out. Where none of it draws weights anew, those that were drawn far
+    too large are drawn anew by themselves. Where a network kept δ well before its first step, no change to it would
+    make its profile better: what came later is the work of the steps. Nothing for δ through time.
     """
     if is_through_time(finding) or _came_with_training(finding):
         return ()
@@ -71,6 +73,8 @@ def changes(diagnosis: Diagnosis, finding: Finding) -> tuple[Change, ...]:
         proposed = alternatives(diagnosis.run.architecture, sigma_b=0.0)
         found = [Change(edits) for _, edits in proposed if not any(map(_is_orthogonal, edits))]
         found = found or list(_by_itself(diagnosis.run.architecture, finding))
+    if not any(_draws(edits) for edits in [change.edits for change in found] + [one.edits for one in _all(told)]):
+        found += _smaller(diagnosis)
     return tuple(_completed(diagnosis, change) for change in found)
 
 
@@ -108,6 +112,14 @@ def _present(forecasts: Sequence[Forecast]) -> float | None:
     return next((one.decades for one in forecasts if one.name == AS_IT_IS), None)
 
 
+def _all(groups: Iterable[Sequence[Forecast]]) -> list[Forecast]:
+    return [forecast for group in groups for forecast in group]
+
+
+def _draws(edits: Iterable[NetworkEdit]) -> bool:
+    return any(isinstance(edit, Reinitialise) for edit in edits)
+
+
 def _is_orthogonal(edit: NetworkEdit) -> bool:
     """In mean field the same as independent weights, so that both need not be tried."""
     return isinstance(edit, Reinitialise) and edit.orthogonal
@@ -123,14 +135,30 @@ def _foretold(forecasts: Sequence[Forecast]) -> list[Change]:
 
 def _by_itself(architecture: Architecture, finding: Finding) -> Iterable[Change]:
     """Where theory has no chain to follow: the layers of the finding drawn anew, each by its own φ."""
+    layers = [architecture[name] for name in finding.layers]
+    drawn = _drawn(architecture, [layer for layer in layers if _is_plain(layer) and layer.norm is None])
+    if drawn:
+        yield Change(drawn)
+
+
+def _smaller(diagnosis: Diagnosis) -> list[Change]:
+    """The layers whose weights were drawn far too large drawn anew, each by its own φ; also those in front of a norm.
+
+    There the function does not depend on their size, but steps are small beside them; and where attention compares what
+    they give, its softmax takes one token alone.
+    """
+    drawn = _drawn(diagnosis.run.architecture, _oversized(diagnosis.run))
+    return [Change(drawn)] if drawn else []
+
+
+def _drawn(architecture: Architecture, layers: Iterable[Layer]) -> tuple[Reinitialise, ...]:
+    """Edits that draw these layers anew; those without a gain are left out."""
     groups: dict[float, list[str]] = {}
-    for name in finding.layers:
-        layer = architecture[name]
-        size = _gain_of(architecture, layer) if _is_plain(layer) and layer.norm is None else None
+    for layer in layers:
+        size = _gain_of(architecture, layer)
         if size is not None:
-            groups.setdefault(size, []).append(name)
-    if groups:
-        yield Change(tuple(Reinitialise(tuple(names), size) for size, names in groups.items()))
+            groups.setdefault(size, []).append(layer.name)
+    return tuple(Reinitialise(tuple(names), size) for size, names in groups.items())
 
 
 def _gain_of(architecture: Architecture, layer: Layer) -> float | None:
@@ -155,17 +183,23 @@ def _gain_of(architecture: Architecture, layer: Layer) -> float | None:
 
 def _completed(diagnosis: Diagnosis, change: Change) -> Change:
     """Where weights are drawn anew, also those without φ that are to blame: an output layer drawn as all the others."""
-    if not any(isinstance(edit, Reinitialise) for edit in change.edits):
+    if not _draws(change.edits):
         return change
     run, named = diagnosis.run, {name for edit in change.edits for name in edit.layers}
-    others = tuple(layer.name for layer in _drawn_badly(diagnosis) if layer.name not in named)
-    if not others:
+    badly = _drawn_badly(diagnosis)
+    others = badly + [layer for layer in _oversized(run) if layer not in badly]
+    drawn = _drawn(run.architecture, [layer for layer in others if layer.name not in named])
+    if not drawn:
         return change
-    edits = (*change.edits, Reinitialise(others, gain=1.0))
     expected = change.expected
     if expected is not None:  # δ passes each of them once, in proportion to its σ_w
-        expected -= sum(log10(scale) for name in others if (scale := _sigma_w(run, run.architecture[name])))
-    return Change(edits, expected, change.present)
+        passed = {
+            run.architecture.layers[place].name for trunk in trunks(run.architecture)[:1] for place in trunk.layers
+        }
+        for edit in drawn:
+            scales = [_sigma_w(run, run.architecture[name]) for name in edit.layers if name in passed]
+            expected += sum(log10(edit.gain / scale) for scale in scales if scale)
+    return Change(change.edits + drawn, expected, change.present)
 
 
 def _drawn_badly(diagnosis: Diagnosis) -> list[Layer]:
@@ -183,6 +217,17 @@ def _drawn_badly(diagnosis: Diagnosis) -> list[Layer]:
     ]
 
 
+def _oversized(run: Run) -> list[Layer]:
+    """Layers that began with several times the σ_w that suits their φ; none whose weights another layer shares."""
+    shared = {layer.tied_to for layer in run.architecture if layer.tied_to}
+    return [
+        layer
+        for layer in run.architecture
+        if (_is_plain(layer) or _attends(layer)) and layer.tied_to is None and layer.name not in shared
+        if _sigma_w(run, layer) >= limits.OVERSIZED.value * (_gain_of(run.architecture, layer) or np.inf)
+    ]
+
+
 def _sigma_w(run: Run, layer: Layer) -> float:
     """σ_w of a layer's weights at the first recorded step; 0 where it is not known."""
     if (Signal.WEIGHT, "rms") not in run.history or not layer.fan_in:
@@ -195,6 +240,11 @@ def _sigma_w(run: Run, layer: Layer) -> float:
 def _is_plain(layer: Layer) -> bool:
     """Whether it multiplies by a matrix of its own once, and learns."""
     return layer.kind in {"linear", "conv"} and layer.trainable and layer.calls > 0 and not layer.recurrent
+
+
+def _attends(layer: Layer) -> bool:
+    """Whether it is an attention with matrices of its own, and learns."""
+    return layer.kind == "attention" and layer.trainable and layer.calls > 0
 
 
 def is_hidden(layer: Layer) -> bool:

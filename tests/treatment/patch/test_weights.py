@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,15 @@ def test_orthogonal_weights_are_orthogonal_and_those_of_a_recurrent_layer_too():
     matrix = rnn.memory.weight_hh_l0
     assert torch.allclose(matrix @ matrix.T, torch.eye(8), atol=1e-5)
     assert not rnn.memory.bias_hh_l0.any()
+
+
+def test_all_matrices_of_attention_are_drawn():
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(64, 4)})
+    told = Architecture((Layer("attention", "attention", "MultiheadAttention", fan_in=64, weight_shape=(192, 64)),))
+    exec(patch([Reinitialise(("attention",), 3.0)], replace(told, framework="torch")), {"model": model})
+    for weight in (model.attention.in_proj_weight, model.attention.out_proj.weight):
+        assert float(weight.detach().std()) * 8 == pytest.approx(3, rel=0.05)  # of 4,096 draws or more
+    assert not model.attention.in_proj_bias.any()
 
 
 def test_weights_and_biases_are_scaled():

@@ -29,6 +29,14 @@ for layer in {names}:
         else:
             nn.init.xavier_normal_(parameter)"""
 
+DRAW_ATTENTION = """\
+for layer in {names}:
+    for parameter in model.get_submodule(layer).parameters():
+        if parameter.dim() == 2:
+            {draw}
+        elif parameter.dim() == 1:
+            parameter.zero_()"""
+
 SCALE = """\
 # Weights and biases scaled; behind the line that builds the model.
 with torch.no_grad():
@@ -78,11 +86,13 @@ def _draws(edit: Reinitialise, layers: Sequence[Layer]) -> Iterator[str]:
     for layer in layers:
         groups.setdefault(_draw(edit, layer), []).append(layer.name)
     for draw, names in groups.items():
-        template = DRAW if "layer.weight" in draw else DRAW_EACH
+        template = DRAW if "layer.weight" in draw else DRAW_ATTENTION if "parameter.normal_" in draw else DRAW_EACH
         yield textwrap.indent(template.format(names=tuple_of(names), draw=draw), "    ")
 
 
 def _draw(edit: Reinitialise, layer: Layer) -> str:
+    if layer.kind == "attention" and not edit.orthogonal:
+        return f"parameter.normal_(std={edit.gain:.6g} / parameter.shape[1] ** 0.5)"
     if layer.kind not in {"linear", "conv"} or not layer.fan_in or layer.weight_shape == ():
         return f"nn.init.orthogonal_(parameter, gain={edit.gain:.6g})"
     if not edit.orthogonal:
