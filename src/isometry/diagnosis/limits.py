@@ -139,7 +139,7 @@ CRITICAL_WEIGHT = {
 """Scale of weights, as σ_w = rms W · √fan_in, that suits the nonlinearity in front of them."""
 
 OVERSIZED = Limit(
-    3.0, "times the critical σ_w", "2026-11, small transformers: 2 costs nothing, 3 a fifth of the accuracy, 10 all of it"
+    3.0, "times the critical σ_w", "2026-11, small transformers: 2 costs nothing, 3 a fifth of the score, 10 all of it"
 )
 DRIFT_SLOWS = Limit(2.0, "decades", "as the fall of δ")
 DRIFT_HARMS = Limit(4.0, "decades", "as the fall of δ")
