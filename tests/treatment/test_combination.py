@@ -1,12 +1,14 @@
 """Two changes at once, and when the second is asked for."""
 
+from dataclasses import replace
+
 import pytest
 
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.history.history import History
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture, Layer
-from isometry.network.edits import InsertNorm, ScaleRate, SetPrecision
+from isometry.network.edits import InsertNorm, ScaleRate, SetPrecision, WarmUp
 from isometry.treatment.combination import further_than
 from isometry.treatment.naming import named
 from isometry.treatment.prescription import Effect, Prescription
@@ -50,6 +52,15 @@ def test_what_took_a_trouble_away_is_tried_with_the_best_against_what_is_left(be
 )
 def test_what_asks_for_no_second_change(before, answers, after):
     assert further_than(plan(*answers), diagnosed(*before), diagnosed(*after), lambda _: [SECOND]) is None
+
+
+def test_two_changes_of_the_rate_are_one():
+    first = replace(SECOND, remedy="lower-rate", edits=(ScaleRate(0.3),), answers=("A1",))
+    second = replace(SECOND, remedy="warm-up", edits=(ScaleRate(0.3), WarmUp(86)))
+    both = further_than(first, diagnosed("A1", "B1"), diagnosed("B1"), lambda _: [second])
+    assert both.edits == (ScaleRate(0.09), WarmUp(86))
+    back = replace(SECOND, edits=(ScaleRate(1 / 0.3),))
+    assert further_than(first, diagnosed("A1", "B1"), diagnosed("B1"), lambda _: [back]) is None
 
 
 def test_two_formats_are_told_apart():

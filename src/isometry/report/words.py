@@ -184,7 +184,7 @@ def run_line(run: Run) -> list[str]:
         facts.append(f"watching cost {cost_share(share)} of step time")
     ending = summary.get("ending")
     if isinstance(ending, str) and ending and ending != "finished":
-        facts.append(f"ended by {shortened(clean(ending), 60)}")
+        facts.append(f"ended: {shortened(clean(ending), 60)}")
     return facts
 
 

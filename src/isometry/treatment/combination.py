@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.history.run import Run
@@ -25,14 +26,19 @@ def are_compatible(first: Sequence[Edit], second: Sequence[Edit]) -> bool:
 def combined(first: Prescription, second: Prescription, run: Run) -> Prescription | None:
     """What the second one is expected to do to a training that the first one treats; None if both cannot be had.
 
+    Two changes of the rate are one: the second was made for the rate that the first one had left.
+
     Args:
         first: what has been tried, and was not enough.
         second: made for what was still wrong then.
         run: of the untreated training, for which the change by hand is written.
     """
-    if not are_compatible(first.edits, second.edits):
+    factors = [edit.factor for edit in (*first.edits, *second.edits) if isinstance(edit, ScaleRate)]
+    ours, others = (first.edits, second.edits) if len(factors) < 2 else map(_without_rate, (first.edits, second.edits))
+    rate = (ScaleRate(float(f"{prod(factors):.2g}")),) if len(factors) == 2 else ()
+    if not are_compatible((*ours, *rate), others) or rate == (ScaleRate(1.0),):
         return None
-    edits = tuple(sorted((*first.edits, *second.edits), key=lambda edit: not isinstance(edit, NetworkEdit)))
+    edits = tuple(sorted((*ours, *rate, *others), key=lambda edit: not isinstance(edit, NetworkEdit)))
     return replace(
         second,
         remedy=f"{first.remedy} + {second.remedy}",
@@ -42,6 +48,10 @@ def combined(first: Prescription, second: Prescription, run: Run) -> Prescriptio
         words=f"{first.words} {second.words}",
         patch=by_hand(edits, run),
     )
+
+
+def _without_rate(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    return tuple(edit for edit in edits if not isinstance(edit, ScaleRate))
 
 
 def further_than(
