@@ -505,7 +505,12 @@ FAMILIES = [
             Sick("loss_not_decreasing", "fault", "rate zero", ("learning_rate_too_low",)),
             Sick("loss_not_decreasing", "fault", "cleared before the step", ("no_gradient", "learning_rate_too_low")),
             Sick("loss_not_decreasing", "fault", "labels of other samples"),
-            Sick("loss_not_decreasing", "fault", "softmax twice", ("vanishing_gradient", "learning_rate_too_low")),
+            Sick(  # an output that cannot be what the loss asks for: D103, of the problem unscaled_input, says just that
+                "loss_not_decreasing",
+                "fault",
+                "softmax twice",
+                ("vanishing_gradient", "learning_rate_too_low", "unscaled_input"),
+            ),
             Sick(
                 "loss_not_decreasing", "fault", "rectified logits", ("dead_units", "no_gradient", "vanishing_gradient")
             ),
