@@ -505,7 +505,7 @@ FAMILIES = [
             Sick("loss_not_decreasing", "fault", "rate zero", ("learning_rate_too_low",)),
             Sick("loss_not_decreasing", "fault", "cleared before the step", ("no_gradient", "learning_rate_too_low")),
             Sick("loss_not_decreasing", "fault", "labels of other samples"),
-            Sick(  # an output that cannot be what the loss asks for: D103, of the problem unscaled_input, says just that
+            Sick(  # an output that cannot be what the loss asks for: D103, which is of unscaled_input, says just that
                 "loss_not_decreasing",
                 "fault",
                 "softmax twice",
