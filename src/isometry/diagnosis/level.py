@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.trainings import trainings
 from isometry.errors import NotRecorded
 from isometry.history.history import Series
 from isometry.history.run import Run
@@ -104,6 +105,10 @@ def _value_at(series: Series, step: int) -> float:
 
 def has_rivals(run: Run) -> bool:
     """Whether optimisers with different parameters may pull one loss in opposite directions, as in a GAN."""
+    return any(_has_rivals(training) for training in trainings(run))
+
+
+def _has_rivals(run: Run) -> bool:
     groups: list[frozenset[str]] = []
     for event in run.history.events("optimizer"):
         group = frozenset(event.get("parameters", ()))

@@ -138,7 +138,8 @@ def climb(decades: Array) -> Array:
 
 
 def _finite_rows(run: Run, trunk: Trunk) -> tuple[Rows, Array]:
-    """Rows without a δ that is not finite, and log10 ‖δ‖ in them.
+    """Rows without a δ that is not finite, and log10 ‖δ‖ in them. Steps that no δ of the trunk was heard in,
+    such as those of another network's training, are left out.
 
     Where there is no such row, the first one in which δ is finite at the output end stands for all: the signal leaves
     the range of its number format on the way, and what it did before is known.
@@ -146,6 +147,8 @@ def _finite_rows(run: Run, trunk: Trunk) -> tuple[Rows, Array]:
     rows = sampled_rows(run)
     decades = delta_decades(run, trunk, rows=rows)
     broken = np.stack([_broken(run, place, rows) for place in trunk.places], axis=1)
+    reached = (broken | ~np.isnan(decades)).any(axis=1)
+    rows, decades, broken = rows[reached], decades[reached], broken[reached]
     sound = ~broken.any(axis=1)
     if not sound.any() and len(rows):
         sound = np.arange(len(rows)) == int((~broken[:, -1]).argmax())

@@ -52,9 +52,12 @@ class History:
         scalars: Mapping[str, Series] | None = None,
         events: Mapping[str, Sequence[dict[str, Any]]] | None = None,
         notes: Iterable[str] = (),
+        begin: int = 0,
     ) -> None:
         self.steps = steps
         """Numbers of the recorded steps, strictly rising."""
+        self.begin = begin
+        """Number of the training's first step: 0, unless another training was watched before this one."""
         self.columns: tuple[Column, ...] = tuple((_signal(signal), statistic) for signal, statistic in columns)
         """The columns that at least one recorded step filled."""
         self.scalars: Mapping[str, Series] = dict(scalars or {})
@@ -149,7 +152,7 @@ class History:
             return int(self.end["steps"])
         last = [int(self.steps[-1])] if len(self.steps) else []
         last += [int(series.steps[-1]) for series in self.scalars.values() if len(series)]
-        return max(last, default=-1) + 1
+        return max(last, default=self.begin - 1) + 1 - self.begin
 
     def _missing(self, column: Column) -> str:
         signal, statistic = column

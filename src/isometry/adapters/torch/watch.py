@@ -517,6 +517,7 @@ class TorchWatch:
             self._steppers[id(optimizer)] = known
             if known.sites and self._step > 0 and not (before is not None and before.sites):
                 self._cadence.restart(self._step + 1)  # a second model, or a second phase of the training
+                self._loss_known = False
             if known.sites:
                 names = [name for name, p in self._sites.parameters() if id(p) in known.parameters]
                 self._ledger.event("optimizer", self._step, parameters=names, **hyperparameters(optimizer))

@@ -92,7 +92,7 @@ def _is_warming_up(run: Run) -> bool:
     if rate is None or not len(rate):
         return False
     last = int(loss_series(run).steps[-1])
-    half = int(np.searchsorted(rate.steps, last / 2, side="right")) - 1
+    half = int(np.searchsorted(rate.steps, (run.history.begin + last) / 2, side="right")) - 1
     return bool(rate.values[-1] > limits.WARM_UP.value * rate.values[max(half, 0)])
 
 

@@ -117,7 +117,8 @@ def _spread_of_answers(run: Run) -> float | None:
     place = run.architecture.index(outputs[-1].name)
     std, count = (np.asarray(run.history[column][:, place], np.float64) for column in needed)
     known = np.flatnonzero(np.isfinite(std) & (count >= limits.ANSWERS.value))
-    if not len(known) or run.history.steps[known[-1]] < limits.LATE_LOOK.value * run.history.total_steps:
+    history = run.history
+    if not len(known) or history.steps[known[-1]] - history.begin < limits.LATE_LOOK.value * history.total_steps:
         return None
     return float((std[known[-1]] / float(targets["std"])) ** 2)
 

@@ -93,21 +93,21 @@ def _judged(run: Run, scale: Scale) -> Iterable[Finding]:
     if scale.rms > limits.INPUT_LARGE.value:
         severity = toll(run, usually=Severity.HARMS if scale.rms > limits.INPUT_HUGE.value else Severity.SLOWS)
         evidence = limits.INPUT_LARGE.evidence("rms of the input", scale.rms, RMS)
-        yield _finding(scale, severity, f"numbers of size {scale.rms:.3g}", "too large", evidence)
+        yield _finding(run, scale, severity, f"numbers of size {scale.rms:.3g}", "too large", evidence)
     elif scale.rms > limits.INPUT_LOUD.value and _learns_little(run):
         evidence = limits.INPUT_LOUD.evidence("rms of the input, while the loss hardly fell", scale.rms, RMS)
-        yield _finding(scale, Severity.SLOWS, f"numbers of size {scale.rms:.3g}", "large", evidence)
+        yield _finding(run, scale, Severity.SLOWS, f"numbers of size {scale.rms:.3g}", "large", evidence)
     elif 0 < scale.present < limits.INPUT_SMALL.value:
         severity = toll(run, usually=Severity.HARMS if scale.present < limits.INPUT_TINY.value else Severity.SLOWS)
         evidence = limits.INPUT_SMALL.evidence("rms of the input's elements that are not zero", scale.present, RMS)
-        yield _finding(scale, severity, f"numbers of size {scale.present:.3g}", "too small", evidence)
+        yield _finding(run, scale, severity, f"numbers of size {scale.present:.3g}", "too small", evidence)
     elif 0 < scale.present < limits.INPUT_QUIET.value and _learns_little(run):
         evidence = limits.INPUT_QUIET.evidence("rms of the input, while the loss hardly fell", scale.present, RMS)
-        yield _finding(scale, Severity.SLOWS, f"numbers of size {scale.present:.3g}", "small", evidence)
+        yield _finding(run, scale, Severity.SLOWS, f"numbers of size {scale.present:.3g}", "small", evidence)
     elif scale.shift > limits.INPUT_SHIFTED.value and scale.rms > limits.INPUT_SHIFT_COUNTS.value:
         evidence = limits.INPUT_SHIFTED.evidence("distance of the input's mean from zero", scale.shift, MEAN, STD)
         words = f"numbers around {scale.mean:.3g} that vary by {scale.std:.3g}"
-        yield _finding(scale, toll(run, usually=Severity.SLOWS), words, "not centred", evidence)
+        yield _finding(run, scale, toll(run, usually=Severity.SLOWS), words, "not centred", evidence)
 
 
 def _learns_little(run: Run) -> bool:
@@ -118,12 +118,12 @@ def _learns_little(run: Run) -> bool:
         return False
 
 
-def _finding(scale: Scale, severity: Severity, what: str, name: str, evidence: Evidence) -> Finding:
+def _finding(run: Run, scale: Scale, severity: Severity, what: str, name: str, evidence: Evidence) -> Finding:
     return Finding(
         severity=severity,
         summary=f"{scale.layer} reads {what} (mean {scale.mean:.3g}, standard deviation {scale.std:.3g})",
         layers=(scale.layer,),
-        first_step=0,
+        first_step=run.history.begin,
         causes=(Cause(name, None, "Initial weights are made for inputs of mean 0 and size 1.", (scale.layer,)),),
         evidence=(evidence,),
         consequence="The first layer starts far from where it can learn, and one rate cannot suit it and the others.",

@@ -85,6 +85,6 @@ def _is_stepped(run: Run) -> np.ndarray:
 
 
 def _severity(run: Run, first: int, is_everywhere: bool) -> Severity:
-    if has_learned(run) or run.history.total_steps - first < limits.ADDED_UP.value:
+    if has_learned(run) or run.history.begin + run.history.total_steps - first < limits.ADDED_UP.value:
         return Severity.NOTE
     return Severity.HARMS if is_everywhere else Severity.SLOWS

@@ -124,7 +124,7 @@ def _delayed(run: Run, found: Profile) -> bool:
     if not len(deep):
         return False
     until = int(run.history.steps[found.rows[int(deep[-1])]])
-    return bool(until >= limits.DELAY.value * run.history.total_steps)
+    return bool(until - run.history.begin >= limits.DELAY.value * run.history.total_steps)
 
 
 def _summary(
