@@ -97,7 +97,7 @@ class Lines:
         """Cells one below the other; the first column gives way where a row would be too wide.
 
         Args:
-            rows: cells without colour, as many in each; a text among them has a line of its own.
+            rows: cells without colour, as many in each; a text among them has lines of its own, as far in as it begins.
             numeric: columns that stand to the right.
             spare: columns to leave out where that does not suffice, in this order.
         """
@@ -109,7 +109,8 @@ class Lines:
         widths[0] = max(1, min(widths[0], self.width - self._beside(widths)))
         for row in rows:
             if isinstance(row, str):
-                self.lines += self._wrap(row, INDENT, INDENT)
+                indent = INDENT + row[: len(row) - len(row.lstrip())]
+                self.lines += self._wrap(row.lstrip(), indent, indent)
                 continue
             told = {place: shortened(row[place], width) for place, width in widths.items()}
             placed = [
