@@ -1,5 +1,8 @@
 """Changes that are made while somebody's training runs, in this process."""
 
+import copy
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -163,11 +166,93 @@ def test_of_two_models_the_one_is_changed_that_is_named(begin):
     assert float(actor[0].weight.detach().std()) < 1 < 4 < float(critic[0].weight.detach().std())
 
 
-def test_a_change_that_fits_nowhere_ends_the_training_and_says_why(begin):
+def test_a_layer_that_is_a_model_of_its_own_is_changed_under_its_variable(begin):
+    treatment = begin(Reinitialise(("encoder.0", "head"), gain=30.0))
+    encoder, head = nn.Sequential(nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 3)
+    optimizer = torch.optim.SGD([*encoder.parameters(), *head.parameters()], lr=1e-3)
+    F.cross_entropy(head(encoder(torch.randn(4, 6))), torch.arange(4) % 3).backward()
+    optimizer.step()
+    treatment.close()
+    assert treatment.trouble is None
+    assert min(float(layer.weight.detach().std()) for layer in (encoder[0], head)) > 4
+
+
+@pytest.mark.parametrize("name", ["model", "as_its_optimiser_knew_it"])
+def test_two_models_that_are_trained_one_after_the_other_are_both_changed(begin, name):
+    treatment = begin(InsertNorm(("wide", "narrow", f"{name}.0"), "layer"))
+    first = Tower()
+    train(first, torch.optim.SGD(first.parameters(), lr=0.1))
+    assert treatment.trouble is None
+    second = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(second.parameters(), lr=0.1)
+    train(second, optimizer)
+    treatment.close()
+    assert treatment.trouble is None
+    assert len(list(second.parameters())) == 6
+    assert all(value.grad is not None for value in second.parameters())
+    assert treatment.steps == 5, "a watch takes the first step of the second one for part of the step before"
+
+
+def folds(number, *, best=None):
+    """One model after another, each in a variable of the same name: its largest weight and its rate."""
+    sizes = []
+    for _ in range(number):
+        model = nn.Sequential(nn.Linear(6, 14), nn.Sigmoid(), nn.Linear(14, 3))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        train(model, optimizer, steps=2)
+        if best is not None:
+            model = best(model)
+            with torch.no_grad():
+                model(torch.randn(4, 6))
+        sizes.append((float(model[0].weight.detach().abs().max()), optimizer.param_groups[0]["lr"]))
+    return sizes
+
+
+@pytest.mark.parametrize("names", [("0", "model.0", "model_.0"), ("0",), ("model.0",)])
+def test_every_fold_of_a_cross_validation_is_changed_like_the_first(begin, names):
+    treatment = begin(Reinitialise(names, gain=30.0), ScaleRate(0.5))
+    sizes = folds(5)
+    treatment.close()
+    assert treatment.trouble is None
+    assert all(size > 10 for size, _ in sizes)
+    assert [rate for _, rate in sizes] == [5e-7] * 5
+    assert treatment.steps == 6
+
+
+@pytest.mark.parametrize("kept", ["copy", "state"])
+@pytest.mark.parametrize("names", [("0", "model.0", "model_.0"), ("0",), ("0", "model.0", "model_.0", "never.0")])
+def test_what_has_been_trained_is_not_drawn_anew_where_it_is_only_looked_at(begin, kept, names):
+    def best(model):
+        with torch.no_grad():
+            model[0].weight.clamp_(-0.5, 0.5)
+        if kept == "copy":
+            return copy.deepcopy(model)
+        other = nn.Sequential(nn.Linear(6, 14), nn.Sigmoid(), nn.Linear(14, 3))
+        other.load_state_dict(model.state_dict())
+        return other
+
+    treatment = begin(Reinitialise(names, gain=30.0))
+    assert [size for size, _ in folds(3, best=best)] == [0.5] * 3
+    treatment.close()
+    assert (treatment.trouble is None) is ("never.0" not in names)
+
+
+def test_a_model_of_the_same_class_and_another_name_stays_as_it_is(begin):
+    treatment = begin(Reinitialise(("0",), gain=30.0))
+    student, teacher = (nn.Sequential(nn.Linear(6, 3), nn.Tanh()) for _ in range(2))
+    optimizer = torch.optim.SGD([*student.parameters(), *teacher.parameters()], lr=1e-3)
+    (student(torch.ones(4, 6)) - teacher(torch.ones(4, 6))).square().mean().backward()
+    optimizer.step()
+    treatment.close()
+    assert treatment.trouble is None
+    assert float(teacher[0].weight.detach().std()) < 1 < 4 < float(student[0].weight.detach().std())
+
+
+def test_a_change_that_fits_nowhere_is_said_at_the_end(begin):
     treatment = begin(ReplaceActivation(("nowhere",), "relu"))
     model = Tower()
-    with pytest.raises(SystemExit):
-        train(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    treatment.close()
     assert "`nowhere`" in treatment.trouble
     assert treatment.is_reached
 
@@ -202,6 +287,41 @@ def test_inputs_of_the_untreated_training_are_what_a_treated_one_is_standardised
     train(model, torch.optim.SGD(model.parameters(), lr=1e-3), steps=1, inputs=inputs)
     assert torch.allclose(seen[-1].mean(0), torch.zeros(6), atol=1e-4)
     assert torch.allclose(seen[-1].std(0, correction=0), torch.ones(6), atol=1e-3)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_of_several_modules_the_first_that_learns_is_standardised_by_its_own_inputs(begin, tmp_path, frozen):
+    data = torch.randn(64, 6) * 40 + 300
+
+    def step():
+        torch.manual_seed(0)
+        encoder, head = nn.Sequential(nn.Linear(6, 8), nn.ReLU()), nn.Sequential(nn.Linear(8, 3))
+        encoder(torch.zeros(1, 6)).sum().backward() if not frozen else encoder.requires_grad_(False)
+        optimizer = torch.optim.SGD([*encoder.parameters(), *head.parameters()], lr=1e-6)
+        read = {}
+        for name, first in (("encoder", encoder[0]), ("head", head[0])):
+            hook = functools.partial(lambda name, _, args: read.__setitem__(name, args[0].detach()), name)
+            first.register_forward_pre_hook(hook)
+        with torch.set_grad_enabled(not frozen):
+            features = encoder(data)
+        F.cross_entropy(head(features), torch.arange(64) % 3).backward()
+        optimizer.step()
+        return read
+
+    kept = tmp_path / "inputs.pt"
+    untreated = begin(inputs=kept)
+    before = step()
+    untreated.close()
+    treatment = begin(Standardise(), inputs=kept)
+    after = step()
+    treatment.close()
+    assert treatment.trouble is None
+    assert (after["encoder"].std() < 2) is not frozen
+    assert torch.equal(before["encoder"], after["encoder"]) is frozen
+    if frozen:
+        raw = before["head"]
+        expected = (raw - raw.mean(0)) / raw.std(0, correction=0).where(raw.amax(0) > raw.amin(0), torch.ones(8))
+        assert torch.allclose(after["head"], expected, atol=1e-3)
 
 
 def test_a_trial_of_another_number_gets_other_seeds(begin, monkeypatch):

@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,9 +24,11 @@ from torch.utils._pytree import tree_map
 from isometry.adapters.seeds import shifting
 from isometry.adapters.torch import process
 from isometry.adapters.torch.batch import Call
+from isometry.adapters.torch.called_models import CalledModels, Likeness, Part, fitting, told_apart
 from isometry.adapters.torch.edit import edit
 from isometry.adapters.torch.joining import join, trained, untrained_before
 from isometry.adapters.torch.loss_scale import loss_scale_of
+from isometry.adapters.torch.optimisers import Rounds
 from isometry.adapters.torch.parted import parted
 from isometry.adapters.torch.precision import set_precision, widen_state
 from isometry.adapters.torch.retuning import retuned
@@ -41,6 +42,10 @@ __all__ = ["TorchTreatment", "treating"]
 
 INPUTS_KEPT = 64 * 2**20
 """Inputs of the untreated training that are kept, to standardise by. [bytes]"""
+ENDINGS = ("finished", "exception: SystemExit")
+"""How a script ends that has done what it wanted, whatever its exit code."""
+CHANGED = "_changed_by_isometry"
+"""Attribute of a model that has been changed, which goes along when it is copied: a copy has the changes already."""
 
 
 def treating(
@@ -77,21 +82,33 @@ class TorchTreatment:
         self._tuning = places.tuning
         self._standardises = places.standardises
         self._format = places.format
-        self._computing: WeakSet[nn.Module] = WeakSet()
         self._scales_loss = places.scales_loss
         self._passes: ScaledPasses | None = None
+        self._scaled: weakref.ref[Optimizer] | None = None
         self._waiting = [*places.network]
-        self._most_steps, self._seconds, self._began = steps, seconds, monotonic()
+        self._changes_models = bool(places.network) or places.goes_round
+        self._models = CalledModels()
+        self._made: dict[Likeness, list[NetworkEdit]] = {}
+        self._changed: WeakSet[nn.Module] = WeakSet()
+        self._reader: weakref.ref[nn.Module] | None = None
+        """The first module that is called to be trained: it reads the inputs."""
+        self._read_by: Likeness | None = None
+        self._standardised: WeakSet[nn.Module] = WeakSet()
+        self._computing: WeakSet[nn.Module] = WeakSet()
+        self._most_steps, self._seconds = steps, seconds
+        self._began: float | None = None
         self._file = inputs
         self._inputs: list[Tensor] = []
         self._room = INPUTS_KEPT if inputs is not None and not edits else 0
         self._process = os.getpid()
         self._open = threading.local()
         self._optimizers: list[weakref.ref[Optimizer]] = []
-        self._tuned: set[int] = set()
-        self._has_tuned = False
+        self._fresh: WeakSet[Optimizer] = WeakSet()
+        """Those that have not taken a step yet."""
+        self._tuned: WeakSet[Optimizer] = WeakSet()
         self._newcomers: list[tuple[weakref.ref[nn.Module], list[Tensor]]] = []
-        self._lead: int | None = None
+        self._rounds = Rounds(0)
+        self._has_tuned = False
         self._originals: list[tuple[type, str, Any]] = []
         self._closed = False
         self._attach()
@@ -109,31 +126,44 @@ class TorchTreatment:
         self._detach()
         if self._inputs and self._file is not None:
             torch.save(self._inputs, self._file)
-        if self.trouble is None and ending == "finished":
+        if self.trouble is None and ending.startswith(ENDINGS):
             self.trouble = self._left_undone()
 
     def _left_undone(self) -> str | None:
-        if self._waiting or self._standardises or (self._format is not None and not self._computing):
+        if self._waiting or self._is_unplaced_round:
             return self._unplaced()
         if self._tuning and not self._has_tuned:
             return "CannotEdit: no torch.optim.Optimizer was seen, so rate, clipping and optimiser stayed as they are."
         return None
 
+    @property
+    def _is_unplaced_round(self) -> bool:
+        """Whether something was to be put round a model, and none was there."""
+        missed = self._standardises and not self._standardised
+        return missed or (self._format is not None and not self._computing)
+
     def _unplaced(self) -> str:
         names = [name for one in self._waiting for name in getattr(one, "layers", ())]
         what = f"`{'`, `'.join(dict.fromkeys(names))}`" if names else "The network"
-        return f"CannotEdit: {what} was called by nobody before the first step, so it could not be changed."
+        return f"CannotEdit: {what} was not among the models that the training called, so it could not be changed."
 
     # --------------------------------------------------------------- attaching
 
     def _attach(self) -> None:
-        if self._listens_to_calls:
-            self._replace(nn.Module, "__call__", self._calling)
-        if self._tuning or self._waiting:
+        self._listen_to_calls()
+        if self._tuning or self._changes_models:
             self._replace(Optimizer, "__init__", self._making)
             for scheduler in (LRScheduler, ReduceLROnPlateau):
                 self._replace(scheduler, "__init__", self._scheduling)
         process.open_listener(self)
+
+    def _listen_to_calls(self) -> None:
+        if self._listens_to_calls and all(owner is not nn.Module for owner, _, _ in self._originals):
+            self._replace(nn.Module, "__call__", self._calling)
+
+    def _call_as_ever(self) -> None:
+        if not self._listens_to_calls:
+            self._restore(nn.Module)
 
     def _replace(self, owner: type, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         original = vars(owner)[name]
@@ -152,9 +182,9 @@ class TorchTreatment:
 
     @property
     def _listens_to_calls(self) -> bool:
-        """Afterwards modules are called as ever, at no cost."""
-        unsettled = self._format is not None and self.steps == 0
-        return bool(self._waiting) or self._standardises or unsettled or self._room > 0
+        """Afterwards modules are called as ever, at no cost, until another model is about to be trained."""
+        unsettled = self._is_unplaced_round or (self._format is not None and self.steps == 0)
+        return bool(self._waiting) or unsettled or self._room > 0 or bool(self._fresh)
 
     def _calling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -173,6 +203,9 @@ class TorchTreatment:
         def init(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
             self._optimizers.append(weakref.ref(optimizer))
+            if self._changes_models and not self._is_off:
+                self._fresh.add(optimizer)
+                self._listen_to_calls()
 
         return init
 
@@ -213,43 +246,62 @@ class TorchTreatment:
         module = process.unwrapped(module)
         if next(module.parameters(), None) is None:
             return
+        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in module.parameters())
+        is_new = self._is_about_to_be_trained(module)
         with self._leaving_on_faults():
-            if self._waiting:
-                self._change(module, args, kwargs)
-            if self._standardises and not self._waiting:
-                self._standardise(module)
-            if self._format is not None and not self._waiting and not self._standardises:
-                self._compute(module)
-        if self._room > 0 and torch.is_grad_enabled() and module.training:
-            self._keep(args[0] if args else next(iter(kwargs.values()), None))
-        if not self._listens_to_calls:
-            self._restore(nn.Module)
+            if self._changes_models and (is_new or self.steps == 0):  # later ones are looked at: the best so far
+                self._treat(module, args, kwargs, learns=learns, is_another=is_new and CHANGED not in vars(module))
+        if self._room > 0 and learns:
+            self._keep(module, args[0] if args else next(iter(kwargs.values()), None))
+        self._call_as_ever()
 
-    def _change(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _is_about_to_be_trained(self, module: nn.Module) -> bool:
+        """Whether an optimiser holds it that has not taken a step: of the next fold of a cross-validation."""
+        held = {id(value) for one in self._fresh for group in one.param_groups for value in group["params"]}
+        return bool(held) and any(id(parameter) in held for parameter in module.parameters())
+
+    def _treat(self, module: nn.Module, args: Any, kwargs: Any, *, learns: bool, is_another: bool) -> None:
+        part = self._models.part(module, [name for one in self._waiting for name in one.layers])
+        self._change(module, part, args, kwargs, is_another=is_another)
+        if self._standardises and learns:
+            self._standardise(module, part, is_another=is_another)
+        if self._format is not None:
+            self._compute(module)
+
+    def _change(self, module: nn.Module, part: Part, args: Any, kwargs: Any, *, is_another: bool) -> None:
         """Make the changes that are meant for this module or its parts."""
-        here, later = [], []
-        name_in = _Names(module)
-        for one in self._waiting:
-            mine, others = name_in.split(one)
-            here += [mine] if mine is not None else []
-            later += [others] if others is not None else []
+        here, later = told_apart(part, self._waiting)
+        if not here and is_another:
+            here, later = told_apart(fitting(module, part, self._waiting), self._waiting)
         if not here:
+            here = self._made.get(part.likeness, []) if is_another else []
+        elif CHANGED in vars(module):  # a copy of one that has them
+            self._waiting, here = later, []
+        if not here or module in self._changed:
             return
         before = trained(module)
         with torch.inference_mode(False), torch.enable_grad():  # what is made here is to be trained
             args, kwargs = tree_map(_trainable, (args, kwargs))
             edit(module, here, batch=Call(args, kwargs), seed=next_number())
         self._waiting = later
+        self._made.setdefault(part.likeness, here)
+        self._changed.add(module)
+        vars(module)[CHANGED] = True
         newcomers = [*untrained_before(module, before).values()]
         if newcomers:
-            self._newcomers.append((weakref.ref(name_in.whole), newcomers))
+            whole = process.find_whole(module)
+            self._newcomers.append((weakref.ref(whole), newcomers))
             for optimizer in self._known_optimizers():
-                join(optimizer, name_in.whole, newcomers)
+                join(optimizer, whole, newcomers)
 
-    def _standardise(self, module: nn.Module) -> None:
+    def _standardise(self, module: nn.Module, part: Part, *, is_another: bool) -> None:
+        self._read_by = self._read_by or part.likeness
+        if module in self._standardised or part.likeness != self._read_by or (self._standardised and not is_another):
+            return
         if self._file is None or not self._file.is_file():
             raise CannotEdit("The inputs of the untreated training are not known, so there is nothing to scale by.")
-        self._standardises = False
+        self._standardised.add(module)
+        vars(module)[CHANGED] = True
         kept = torch.load(self._file, weights_only=True)
         device = next(module.parameters()).device
         with process.unheard():
@@ -265,7 +317,10 @@ class TorchTreatment:
             widen_state(optimizer, module, [])
         set_precision(module, self._format)
 
-    def _keep(self, inputs: Any) -> None:
+    def _keep(self, module: nn.Module, inputs: Any) -> None:
+        self._reader = self._reader or weakref.ref(module)
+        if self._reader() is not module or not module.training:
+            return
         if isinstance(inputs, Tensor):
             self._inputs.append(inputs.detach().cpu().clone())
             self._room -= inputs.nbytes
@@ -281,9 +336,9 @@ class TorchTreatment:
                 yield optimizer
 
     def _tune(self, optimizer: Optimizer) -> None:
-        if id(optimizer) in self._tuned:
+        if optimizer in self._tuned:
             return
-        self._tuned.add(id(optimizer))
+        self._tuned.add(optimizer)
         if self._tuning:
             retuned(optimizer, self._tuning)
             self._has_tuned = True
@@ -293,12 +348,10 @@ class TorchTreatment:
                 join(optimizer, model, newcomers)
 
     def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """An optimiser is about to step: by now all must have been changed."""
-        if self._is_off:
-            return
-        with self._leaving_on_faults():
-            if self._waiting or self._standardises or (self._format is not None and not self._computing):
-                self.trouble = self._unplaced()
+        """An optimiser is about to step: by now what it trains has been called, and changed."""
+        if not self._is_off:
+            self._fresh.discard(optimizer)
+            self._call_as_ever()
 
     def step_ended(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """It has stepped."""
@@ -311,13 +364,13 @@ class TorchTreatment:
     def step_skipped(self, optimizer: Any) -> None:
         """A gradient scaler left a step out, which counts: a training of which all are left out ends as well."""
         if not self._is_off:
+            self._fresh.discard(optimizer)
             self._count(optimizer)
 
     def _count(self, optimizer: Any) -> None:
-        """The steps of the first optimiser that takes one are counted."""
-        if self._lead is None:
-            self._lead, self._began = id(optimizer), monotonic()
-        self.steps += self._lead == id(optimizer)
+        """Several optimisers that take turns take one step, as a watch counts them."""
+        self._began = monotonic() if self._began is None else self._began
+        self.steps += self._rounds.ends_round(id(optimizer))
         over = self._most_steps is not None and self.steps >= self._most_steps
         late = self._seconds is not None and monotonic() - self._began > self._seconds
         self.cut = self.cut or over or late
@@ -338,8 +391,9 @@ class TorchTreatment:
         scaled = [one for one in self._known_optimizers() if loss_scale_of(one) is not None]
         if len(scaled) > 1 and targets is None:
             raise CannotEdit("ScaleLoss: several optimisers take turns, and one scale cannot follow them all.")
-        if self._passes is None and scaled and (scale := loss_scale_of(scaled[0])) is not None:
-            self._passes = ScaledPasses(scaled[0], scale)
+        known = self._scaled() if self._scaled is not None else None
+        if known is None and scaled and (scale := loss_scale_of(scaled[0])) is not None:
+            self._passes, self._scaled = ScaledPasses(scaled[0], scale), weakref.ref(scaled[0])
         if self._passes is not None:
             self._passes.backward_begins(roots, targets)
 
@@ -361,39 +415,6 @@ class TorchTreatment:
         return nullcontext()
 
 
-class _Names:
-    """What a watch calls the parts of a module that the script has called.
-
-    Where it knows one model, their names in the largest module that holds them; where there are several, with the name
-    of the variable before them.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.whole = process.find_whole(module)
-        path = next((name for name, part in self.whole.named_modules() if part is module), "")
-        inside = [*dict(module.named_modules()), *dict(module.named_parameters())]
-        self._own = {_joined(path, name): name for name in inside}
-        self._all = {*dict(self.whole.named_modules()), *dict(self.whole.named_parameters())}
-        self._prefix = process.find_name(self.whole)
-
-    def split(self, one: NetworkEdit) -> tuple[NetworkEdit | None, NetworkEdit | None]:
-        """The part of an edit that this module can be given, under its own names, and what is left for others."""
-        layers = one.layers
-        found = self._found(layers, "") if set(layers) <= self._all else self._found(layers, f"{self._prefix}.")
-        left = tuple(name for name in layers if name not in found)
-        mine = replace(one, layers=tuple(found.values())) if found else None
-        return mine, replace(one, layers=left) if left else None
-
-    def _found(self, layers: Sequence[str], prefix: str) -> dict[str, str]:
-        """Own names of the layers that are parts of the module."""
-        bare = {name: name[len(prefix) :] for name in layers if name.startswith(prefix)}
-        return {name: self._own[inner] for name, inner in bare.items() if inner in self._own}
-
-
 def _trainable(value: Any) -> Any:
     """A tensor of inference mode as one that a graph may hold."""
     return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name
