@@ -1,12 +1,14 @@
 """What each remedy proposes, from drawn findings and runs: no framework, no training."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import isometry.treatment.remedies
+from isometry.diagnosis.attribution import UNNAMED_FUNCTION
 from isometry.diagnosis.finding import AS_IT_IS, PROBLEMS, Cause, Diagnosis, Evidence, Finding, Forecast, Severity
 from isometry.diagnosis.rules.precision_underflow import precision_underflow
 from isometry.errors import IsometryError
@@ -136,6 +138,15 @@ def test_weights_can_be_drawn_anew_for_every_phi_whose_gain_is_known(activation)
     (one,) = proposed("critical-initialisation", grown, run_of(activation=activation))
     assert one.edits[0].layers == HIDDEN
     assert one.edits[0].gain == pytest.approx(critical_or_forward_gain(activation))
+
+
+@pytest.mark.parametrize(("decades", "proposals"), [(-3.0, 1), (-0.2, 0)])
+def test_a_norm_stands_before_functions_without_a_name_that_take_much(decades, proposals):
+    unnamed = Cause(UNNAMED_FUNCTION, decades, "", HIDDEN)
+    found = proposed(
+        "insert-norm", finding("vanishing_gradient", layers=HIDDEN, causes=(unnamed,)), run_of(activation=None)
+    )
+    assert [one.edits for one in found] == [(InsertNorm(HIDDEN, "layer"),)] * proposals
 
 
 SATURATED = {"layers": ("pooler",), "severity": Severity.HARMS}
@@ -309,9 +320,19 @@ def test_an_lstm_that_forgets_gets_open_gates_for_the_length_of_its_sequences():
     first, second = proposed("forget-bias", lost, run)
     assert first.edits == (SetForgetBias(("core",), 3.7, opposed=True),)  # ln 40
     assert second.edits == (SetForgetBias(("core",), 3.7),)
-    assert not proposed("forget-bias", lost, recurrent("GRU"))
-    assert not proposed("forget-bias", lost, recurrent("RNN"))
+    assert not proposed("forget-bias", lost, recurrent("GRU"))  # whose sequences nobody has seen
+    plain = make_run(layers=[replace(layers[0], type="RNN")], delta_rms=[1.0], events={"through_time": times})
+    assert not proposed("forget-bias", lost, plain)
     assert not proposed("forget-bias", finding("vanishing_gradient", layers=("core",)), run)
+
+
+def test_a_gru_that_forgets_gets_update_gates_that_keep_and_no_input_gates():
+    lost = finding("vanishing_gradient", layers=("core",), causes=(Cause("recurrence", -9.0, ""),))
+    layers = [Layer("core", "recurrent", "GRUCell", fan_in=4, fan_out=8, weight_shape=(24, 4), recurrent=True)]
+    times = [{"step": step, "layer": "core", "rms": list(np.logspace(-9, 0, 20))} for step in range(10)]
+    (one,) = proposed("forget-bias", lost, make_run(layers=layers, delta_rms=[1.0], events={"through_time": times}))
+    assert one.edits == (SetForgetBias(("core",), 2.9),)  # ln 19
+    assert "update gates of core" in one.words
 
 
 def test_lighter_branches_are_as_foretold():

@@ -78,12 +78,16 @@ class ScaleWeights:
 
 @dataclass(frozen=True, slots=True)
 class SetForgetBias:
-    """Let the forget gates of these layers, LSTMs, begin with this bias in all."""
+    """Let the gates by which these layers keep their past begin with this bias in all.
+
+    Of an LSTM they are called forget gates, of a GRU update gates.
+    """
 
     layers: tuple[str, ...]
     value: float
     opposed: bool = False
-    """Whether the input gates begin with −value: what keeps for long takes in little at a time."""
+    """Whether the input gates begin with −value: what keeps for long takes in little at a time. A GRU has none; its
+    update gate does both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Forget gates of LSTMs of several kinds, by what they do to the cell."""
+"""Gates that keep the past, of LSTMs and GRUs of several kinds, by what they do to their state."""
 
 import copy
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import isometry
 from isometry import CannotEdit
 from isometry.adapters.torch.edit import edit
 from isometry.network.edits import Reinitialise, SetForgetBias
@@ -57,6 +58,41 @@ def test_a_cell_keeps_what_the_bias_says(more, value):
     kept(model[1], value)
 
 
+@pytest.mark.parametrize("more", [{}, {"num_layers": 3}, {"bidirectional": True, "num_layers": 2}], ids=str)
+@pytest.mark.parametrize("value", [-2.0, 1.0, 4.6])
+@pytest.mark.parametrize("opposed", [False, True])
+def test_a_gru_keeps_what_the_bias_says(more, value, opposed):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 6, batch_first=True, **more))
+    before = copy.deepcopy(model.state_dict())
+    assert edit(model, [SetForgetBias(("1",), value, opposed)], batch=torch.randn(3, 2, 4)) == ()
+    for name, parameter in model.named_parameters():
+        same = parameter == before[name]
+        if "bias" in name and name.startswith("1."):
+            same = same.view(3, -1)[[0, 2]]
+        assert same.all()
+    with torch.no_grad():
+        for name, parameter in model[1].named_parameters():
+            if "weight" in name:
+                parameter.zero_()
+            else:
+                parameter.view(3, -1)[2] = 0  # nothing new comes in
+        kept = torch.ones((2 if model[1].bidirectional else 1) * model[1].num_layers, 3, 6)
+        _, after = model[1](torch.randn(3, 2, 4), kept)
+    torch.testing.assert_close(after, torch.full_like(after, torch.tensor(value).sigmoid().item() ** 2))
+
+
+def test_an_applied_bias_of_a_gru_is_taken_back_bit_for_bit():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"past": nn.GRU(3, 5, num_layers=2, bidirectional=True), "cell": nn.GRUCell(5, 7)})
+    before = copy.deepcopy(model.state_dict())
+    applied = isometry.apply([SetForgetBias(("past", "cell"), 3.0)], model)
+    assert torch.equal((model.cell.bias_ih + model.cell.bias_hh).view(3, -1)[1], torch.full((7,), 3.0))
+    assert not torch.equal(model.past.bias_ih_l1_reverse, before["past.bias_ih_l1_reverse"])
+    applied.undo()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_input_gates_may_begin_as_far_shut():
     model = nn.Sequential(nn.LSTM(4, 6, num_layers=2))
     edit(model, [SetForgetBias(("0",), 3.0, opposed=True)], batch=None)
@@ -77,10 +113,10 @@ def test_single_cells_have_gates_too_and_frozen_ones_stay():
 
 
 def test_layers_without_forget_gates_are_told():
-    model = nn.ModuleDict({"a": nn.GRU(2, 3), "b": nn.LSTM(2, 3, bias=False), "c": nn.LSTM(2, 3)})
+    model = nn.ModuleDict({"a": nn.RNN(2, 3), "b": nn.LSTM(2, 3, bias=False), "c": nn.LSTM(2, 3)})
     told = edit(model, [SetForgetBias(("a", "b", "c", "d"), 1.0)], batch=None)
     assert [words.split(":")[0] for words in told] == ["`a`", "`b`", "`d`"]
-    assert "a GRU has no forget gates" in told[0]
+    assert "a RNN has no forget gates" in told[0]
     with pytest.raises(CannotEdit, match="possible at none of its layers"):
         edit(model, [SetForgetBias(("a", "d"), 1.0)], batch=None)
     with pytest.raises(CannotEdit, match="value = nan"):

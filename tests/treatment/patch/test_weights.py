@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from isometry.adapters.torch.edit import edit
 from isometry.network.architecture import Architecture, Layer
 from isometry.network.edits import Reinitialise, ScaleWeights, SetForgetBias, Unfreeze
 from isometry.treatment.patch import patch
@@ -82,6 +83,18 @@ def test_forget_gates_begin_open():
     total = (model.cell.bias_ih + model.cell.bias_hh).view(4, -1)
     assert total[:2, 0].tolist() == [-2.0, 2.0]
     assert torch.equal(model.cell.bias_hh[10:], before["cell.bias_hh"][10:])
+
+
+@pytest.mark.parametrize("opposed", [False, True])
+def test_code_for_gates_does_what_the_edit_does(opposed):
+    torch.manual_seed(0)
+    kinds = {"b": nn.GRU(3, 4, num_layers=2, bidirectional=True), "c": nn.GRUCell(3, 5), "a": nn.LSTM(3, 6)}
+    pasted, edited = nn.ModuleDict(kinds), copy.deepcopy(nn.ModuleDict(kinds))
+    layers = [Layer(name, "recurrent", type(kind).__name__, fan_in=3) for name, kind in kinds.items()]
+    change = SetForgetBias(tuple(kinds), 2.5, opposed)
+    exec(patch([change], Architecture(tuple(layers), framework="torch")), {"model": pasted})
+    edit(edited, [change], batch=None)
+    assert all(torch.equal(value, edited.state_dict()[name]) for name, value in pasted.state_dict().items())
 
 
 def test_layers_are_unfrozen():

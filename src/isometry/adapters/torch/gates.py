@@ -1,4 +1,4 @@
-"""Biases of the gates by which an LSTM keeps its past."""
+"""Biases of the gates by which an LSTM or a GRU keeps its past."""
 
 from torch import Tensor, nn
 
@@ -7,16 +7,19 @@ from isometry.network.edits import SetForgetBias
 
 __all__ = ["gate_biases", "no_forget_gates"]
 
-GATES, INPUT, FORGET = 4, 0, 1
-"""Torch has the gates of an LSTM below one another: input, forget, cell, output."""
+LSTM, GRU = (nn.LSTM, nn.LSTMCell), (nn.GRU, nn.GRUCell)
+LSTM_GATES, GRU_GATES = ("input", "forget", "cell", "output"), ("reset", "update", "new")
+"""As torch has them, below one another."""
+INPUT, KEEPING = 0, 1
+"""The update gate z of a GRU keeps the past where it is large, h' = (1 − z) n + z h, and takes in as much less."""
 
 
 def no_forget_gates(site: Site | None) -> str:
     """Why a layer's forget gates cannot be set; empty where they can."""
     if site is None:
         return "there is no such layer."
-    if not isinstance(site.module, nn.LSTM | nn.LSTMCell):
-        return f"a {type(site.module).__name__} has no forget gates; an LSTM or LSTMCell is needed."
+    if not isinstance(site.module, (*LSTM, *GRU)):
+        return f"a {type(site.module).__name__} has no forget gates; an LSTM or GRU, or a cell of one, is needed."
     biases = _biases(site)
     if not biases:
         return "it was made without biases."
@@ -28,9 +31,11 @@ def gate_biases(site: Site, edit: SetForgetBias) -> list[tuple[Tensor, float]]:
 
     Torch adds two vectors in each gate: the first one gets all.
     """
-    values = {FORGET: edit.value} | ({INPUT: -edit.value} if edit.opposed else {})
+    is_opposed = edit.opposed and isinstance(site.module, LSTM)
+    values = {KEEPING: edit.value} | ({INPUT: -edit.value} if is_opposed else {})
+    count = len(LSTM_GATES if isinstance(site.module, LSTM) else GRU_GATES)
     return [
-        (bias.detach().view(GATES, -1)[gate], value if name.startswith("bias_ih") else 0.0)
+        (bias.detach().view(count, -1)[gate], value if name.startswith("bias_ih") else 0.0)
         for name, bias in _biases(site)
         for gate, value in values.items()
     ]

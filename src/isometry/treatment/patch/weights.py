@@ -51,13 +51,13 @@ for name in {names}:
         parameter.requires_grad_(True)"""
 
 FORGET = """\
-# Forget gates with a bias of {value:.4g}; behind the line that builds the model.
-with torch.no_grad():
-    for layer in {names}:
-        for name, bias in model.get_submodule(layer).named_parameters(recurse=False):
+    for layer in map(model.get_submodule, {names}):
+        for name, bias in layer.named_parameters(recurse=False):
             if name.startswith("bias_"):  # torch adds two vectors in each gate
-                gates = bias.view(4, -1)
+                gates = bias.view(-1, layer.hidden_size)
                 {gates} = {values} if name.startswith("bias_ih") else {zeros}"""
+UPDATE_GATE = "gru"
+"""In the name of a layer's type, where one gate keeps the past and shuts out what is new."""
 
 
 def weights_code(edit: WeightEdit, architecture: Architecture) -> str:
@@ -68,7 +68,7 @@ def weights_code(edit: WeightEdit, architecture: Architecture) -> str:
         case ScaleWeights():
             return _scale(edit)
         case SetForgetBias():
-            return _forget(edit)
+            return _forget(edit, [architecture[name] for name in edit.layers])
         case Unfreeze():
             return UNFREEZE.format(names=tuple_of(edit.layers))
 
@@ -105,9 +105,21 @@ def _scale(edit: ScaleWeights) -> str:
     return SCALE.format(names=textwrap.indent(tuple_of(edit.layers), "    ").lstrip(), factor=edit.factor)
 
 
-def _forget(edit: SetForgetBias) -> str:
-    gates, values, zeros = "gates[1]", f"{edit.value:.6g}", "0.0"
-    if edit.opposed:
-        gates, values, zeros = "gates[0], gates[1]", f"({-edit.value:.6g}, {edit.value:.6g})", "(0.0, 0.0)"
-    names = textwrap.indent(tuple_of(edit.layers), "    ").lstrip()
-    return FORGET.format(names=names, value=edit.value, gates=gates, values=values, zeros=zeros)
+def _forget(edit: SetForgetBias, layers: Sequence[Layer]) -> str:
+    updating = [layer.name for layer in layers if UPDATE_GATE in layer.type.lower()]
+    forgetting = [layer.name for layer in layers if layer.name not in updating]
+    kinds = " and ".join(kind for kind, found in (("forget", forgetting), ("update", updating)) if found)
+    head = comment(
+        f"{kinds.capitalize()} gates with a bias of {edit.value:.4g}; behind the line that builds the model."
+    )
+    opposed = [_gates(forgetting, edit.value, opposed=True)] if edit.opposed and forgetting else []
+    plain = updating if edit.opposed else [*forgetting, *updating]
+    return "\n".join([head, "with torch.no_grad():", *opposed, *([_gates(plain, edit.value)] if plain else [])])
+
+
+def _gates(names: Sequence[str], value: float, *, opposed: bool = False) -> str:
+    gates, values, zeros = "gates[1]", f"{value:.6g}", "0.0"
+    if opposed:
+        gates, values, zeros = "gates[0], gates[1]", f"({-value:.6g}, {value:.6g})", "(0.0, 0.0)"
+    listed = textwrap.indent(tuple_of(names), "    ").lstrip()
+    return FORGET.format(names=listed, gates=gates, values=values, zeros=zeros)

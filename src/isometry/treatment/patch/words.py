@@ -52,8 +52,8 @@ def sentence(edit: Edit) -> str:
         case Unfreeze():
             return f"Let the parameters of {_listed(edit.layers)} learn."
         case SetForgetBias():
-            more = f", and the input gates with {-edit.value:.4g}" if edit.opposed else ""
-            return f"Let the forget gates of {_listed(edit.layers)} begin with a bias of {edit.value:.4g}{more}."
+            more = f", and the input gates of LSTMs with {-edit.value:.4g}" if edit.opposed else ""
+            return f"Let the gates by which {_listed(edit.layers)} keep the past begin with {edit.value:.4g}{more}."
         case ScaleOutput():
             return f"Multiply the network's output by {edit.factor:g} and add {edit.shift:g}."
         case ScaleRate():

@@ -1,4 +1,4 @@
-"""Forget gates that begin open."""
+"""Gates that begin by keeping the past."""
 
 from collections.abc import Iterable
 
@@ -15,18 +15,24 @@ from isometry.treatment.remedy import Proposal, remedy
 
 LEAST = 1.0
 """What is usual. Sources: Jozefowicz et al. 2015."""
-GATED = "lstm"
+GATES = {"lstm": "forget", "gru": "update"}
+"""What those that keep the past are called, by a part of the name of the layer's type."""
 
 
 @remedy("forget-bias", treats=["vanishing_gradient"], effect=Effect.REINITIALISES)
 def forget_bias(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
-    """Let the forget gates of an LSTM begin nearly open, so that δ comes through the cell from far back.
+    """Let the gates by which an LSTM or a GRU keeps its past begin nearly open, so that δ comes through from far back.
 
-    A gate whose bias is 0 keeps one half of the cell, and of δ, at each time step: 0.3 decades. With a bias of b it
+    A gate whose bias is 0 keeps one half of the state, and of δ, at each time step: 0.3 decades. With a bias of b it
     keeps σ(b); ln(T − 1) leaves 1/e over T steps. T is the length of the sequences, as far as δ was heard through time.
-    The input gates begin as far shut, so that what comes in at every step does not drown what is kept. Of six trainings
-    that ask for the first of 30 words, four come to 85 % with both, one with the forget gates alone, which are the
-    second try, and none without.
+
+    An LSTM has forget gates for it. Its input gates begin as far shut, so that what comes in at every step does not
+    drown what is kept. Of six trainings that ask for the first of 30 words, four come to 85 % with both, one with the
+    forget gates alone, which are the second try, and none without.
+
+    A GRU has update gates, h' = (1 − z) n + z h, which take in as much less as they keep more. Of 18 trainings that ask
+    for what was shown 19, 39 or 79 steps ago, with biases of 0 or −1, all come from guessing to 80 % or more, 16 of
+    them to 99 %.
 
     Sources: Gers et al. 2000; Jozefowicz et al. 2015; Tallec & Ollivier 2018.
     """
@@ -35,12 +41,13 @@ def forget_bias(diagnosis: Diagnosis, finding: Finding) -> Iterable[Proposal]:
     architecture = diagnosis.run.architecture
     for name in finding.layers:
         length = _length(diagnosis.run, name)
-        if GATED not in architecture[name].type.lower() or length is None:
+        kind = next((kind for kind in GATES if kind in architecture[name].type.lower()), None)
+        if kind is None or length is None:
             continue
         value = round(max(bias_for(length), LEAST), 1)
-        for opposed in (True, False):
+        for opposed in (True, False) if kind == "lstm" else (False,):
             beside = f", and its input gates with {-value:g}" if opposed else ""
-            words = f"Let the forget gates of {span((name,))} begin with a bias of {value:g}{beside}"
+            words = f"Let the {GATES[kind]} gates of {span((name,))} begin with a bias of {value:g}{beside}"
             yield Proposal((SetForgetBias((name,), value, opposed),), f"{words}: sequences have {length} time steps.")
 
 
