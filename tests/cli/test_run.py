@@ -145,6 +145,16 @@ def test_script_that_ends_before_training_gets_one_calm_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_gradients_that_are_not_watched_are_told(isometry: Call, tmp_path: Path) -> None:
+    lines = ["import torch", "w = torch.ones(3, requires_grad=True)", "for _ in range(5):"]
+    lines += ["    (g,) = torch.autograd.grad((w * w).sum(), [w])", "    w.data -= 0.1 * g"]
+    (tmp_path / "train.py").write_text("\n".join(lines))
+    ended = isometry("run", "train.py")
+    assert ended.code == 2
+    assert "gradients were taken 5 times by torch.autograd.grad" in ended.err
+    assert "call backward() on the loss" in ended.err and "no backward pass" not in ended.err
+
+
 def test_fault_of_ours_in_the_script_keeps_its_traceback(isometry: Call, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import isometry\nisometry.watch('no model')\n")
     ended = isometry("run", "train.py")

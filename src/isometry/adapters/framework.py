@@ -51,6 +51,10 @@ class Watch(Protocol):
     def recorded_anything(self) -> bool:
         """False as long as no training step was seen."""
 
+    @property
+    def why_unrecorded(self) -> str:
+        """Why nothing was recorded, and what to do; empty where nothing was there to be recorded."""
+
     def log(self, **metrics: float) -> None:
         """Keep named numbers of the present step."""
 

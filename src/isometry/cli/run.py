@@ -188,7 +188,8 @@ def _has_seen_something(outcome: ScriptOutcome) -> bool:
     elif outcome.watch is None:
         say(f"isometry  nothing was recorded: the script never used {' or '.join(FRAMEWORKS)}. {ELSEWHERE}")
     else:
-        say(f"isometry  nothing was recorded: no training step was seen, for no backward pass was made. {ELSEWHERE}")
+        reason = outcome.watch.why_unrecorded or f"no backward pass was made. {ELSEWHERE}"
+        say(f"isometry  nothing was recorded: no training step was seen, for {reason}")
     return False
 
 

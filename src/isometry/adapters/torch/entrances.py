@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from isometry.adapters.torch import process
@@ -74,8 +75,9 @@ class Entrances:
         """Whether the called module is to be watched; a model that nobody announced is taken in."""
         if id(module) in self._sites.module_names:
             return True
-        if self._announced or next(module.parameters(), None) is None:
-            return False
+        first = next(module.parameters(), None)
+        if self._announced or first is None or torch._C._functorch.is_functorch_wrapped_tensor(first):
+            return False  # none of its own parameters is called, only what ``torch.func`` has put in their place
         inner = getattr(module, "_orig_mod", module)
         if id(inner) in self._sites.module_names:
             return True

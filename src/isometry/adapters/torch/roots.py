@@ -9,7 +9,7 @@ from torch import nn
 
 from isometry.errors import UnsupportedModel
 
-__all__ = ["Hook", "compiled_part", "compiler_of", "is_followable", "uncompiled"]
+__all__ = ["Hook", "compiled_part", "compiler_of", "is_followable", "is_transforming", "uncompiled"]
 
 
 class Hook:
@@ -79,5 +79,10 @@ def is_followable() -> bool:
         torch.is_grad_enabled()
         and not torch._C._get_tracing_state()
         and not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and not is_transforming()
     )
+
+
+def is_transforming() -> bool:
+    """Whether a ``torch.func`` transform is under way, whose tensors have no values to be measured."""
+    return torch._C._functorch.peek_interpreter_stack() is not None

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -42,7 +43,7 @@ from isometry.adapters.torch.recording import (
     Recording,
     tensors_in,
 )
-from isometry.adapters.torch.roots import compiled_part, is_followable
+from isometry.adapters.torch.roots import compiled_part, is_followable, is_transforming
 from isometry.adapters.torch.rounding import listen_at_casts
 from isometry.adapters.torch.sites import Sites, models_by_prefix
 from isometry.adapters.torch.trace import Tracer
@@ -65,6 +66,8 @@ SETTLED_AFTER = 3
 """Recorded steps after which a parameter without gradient is reported."""
 IDLE_BACKWARDS = 64
 """Backward passes without any step of an announced optimiser after which it is taken to be forgotten."""
+FUNCTIONS = ("torch.func", "torch.autograd.grad")
+"""What takes gradients without a backward pass of the user's."""
 UNSEEN_AFTER = 4
 """Recorded steps without a forward pass that could be followed, after which that is said."""
 
@@ -131,6 +134,8 @@ class TorchWatch:
         self._in_backward = 0
         self._backward_thread: int | None = None
         self._backwards = 0
+        self._gradients: Counter[str] = Counter()
+        """How often gradients were taken, by backward() and by functions that are not watched."""
         self._passes_open: list[bool] = []
         self._called_alone: dict[str, None] = {}
         """Layers that are called by no module that holds them, in the order of their calls."""
@@ -175,6 +180,26 @@ class TorchWatch:
     def recorded_anything(self) -> bool:
         """False as long as no training step was seen."""
         return self._ledger.recorded > 0
+
+    @property
+    def why_unrecorded(self) -> str:
+        """Why nothing was recorded, and what to do; empty where nothing was there to be recorded."""
+        if self._fault is not None:
+            return "watching stopped before the first training step ended."
+        by_function = [(name, self._gradients[name]) for name in FUNCTIONS if self._gradients[name]]
+        if by_function:
+            name, times = max(by_function, key=lambda entry: entry[1])
+            return (
+                f"gradients were taken {times:,} times by {name}, of weights that are no parameters of a module that "
+                "was called. Such gradients are not watched: put the weights into an nn.Module, call it, and call "
+                "backward() on the loss."
+            )
+        if self._gradients["backward"]:
+            return (
+                f"{self._gradients['backward']:,} backward passes were made, but no step of an optimizer and no change "
+                "of weights was seen in an nn.Module. Put the weights into one and call it."
+            )
+        return ""
 
     @property
     def run(self) -> Run:
@@ -409,8 +434,13 @@ class TorchWatch:
         """A backward pass is about to start from ``roots``; with ``targets`` it is one of ``torch.autograd.grad``."""
         if self._off or self._is_elsewhere():
             return
-        if targets is not None and not any(id(target) in self._sites.of_parameter for target in targets):
+        if is_transforming():
+            self._gradients["torch.func"] += 1
             return
+        if targets is not None and not any(id(target) in self._sites.of_parameter for target in targets):
+            self._gradients["torch.autograd.grad"] += 1
+            return
+        self._gradients["backward"] += targets is None
         if self._in_backward and self._backward_thread != threading.get_ident():
             return
         self._backward_thread = threading.get_ident()
@@ -432,7 +462,7 @@ class TorchWatch:
 
     def backward_ended(self, targets: list[Any] | None, gradients: Any) -> None:
         """It has ended, or raised."""
-        if not self._in_backward or self._backward_thread != threading.get_ident():
+        if not self._in_backward or self._backward_thread != threading.get_ident() or is_transforming():
             return
         self._in_backward -= 1
         with self._guard():

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from isometry.adapters.torch.alteration import Alteration
 from isometry.adapters.torch.ancestry import Ancestry
 from isometry.adapters.torch.nonlinearity import Nonlinearity, nonlinearity_of_module, recognise
+from isometry.adapters.torch.roots import is_transforming
 from isometry.adapters.torch.sites import MATRIX_OPERATIONS, NORM_OPERATIONS, Site, Sites
 from isometry.adapters.torch.trace.forward_pass import ForwardPass, Sink
 from isometry.adapters.torch.trace.layers import Layers
@@ -168,7 +169,7 @@ class Tracer(TorchFunctionMode):
             name = getattr(getattr(func, "__self__", None), "__name__", "")
             if name not in ATTRIBUTES:
                 return func(*args, **kwargs)
-        if self._sink is None or self._composed or name in NOT_OPERATIONS or _transformed():
+        if self._sink is None or self._composed or name in NOT_OPERATIONS or is_transforming():
             result = func(*args, **kwargs)
             if self._sink is not None and self._composed:
                 self._guarded(lambda: self._inside_composed(name, args, kwargs, result))
@@ -284,11 +285,6 @@ def _composed_nonlinearity(module: nn.Module) -> Nonlinearity | None:
 
 def _parameters(module: nn.Module) -> Iterable[Tensor | None]:
     return () if isinstance(module, torch.jit.ScriptModule) else module._parameters.values()
-
-
-def _transformed() -> bool:
-    """Whether a ``torch.func`` transform is under way, whose tensors have no values to be measured."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 @contextlib.contextmanager
