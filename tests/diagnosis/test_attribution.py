@@ -1,5 +1,7 @@
 """Parts of a backward gain add up to it, whatever was recorded, and name the cause that was put in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,31 @@ def test_glorot_sigmoid_is_flat_not_saturated():
     assert cause(run, "slope of sigmoid") == pytest.approx(11 * np.log10(0.25), abs=1e-5)
     assert cause(run, "saturation of sigmoid") == pytest.approx(-0.33, abs=0.1)
     assert abs(cause(run, "weight scale")) < 0.1
+
+
+def without_names(run):
+    """The same run of a network whose φ nobody has told."""
+    layers = tuple(replace(layer, activation=None) for layer in run.architecture)
+    return replace(run, architecture=replace(run.architecture, layers=layers))
+
+
+def test_a_function_without_a_name_is_told_from_what_the_layers_do():
+    known = random_net("sigmoid", depth=11, width=64)
+    (told,) = [
+        one for one in causes_of(gains_of(without_names(known)), known.architecture) if "without a name" in one.words
+    ]
+    assert told.decades == pytest.approx(cause(known, "slope of sigmoid"), abs=0.4)  # what saturates is within
+    assert told.layers == known.architecture.names[:11]
+
+
+def test_what_others_read_too_is_called_no_function():
+    run = without_names(random_net("sigmoid", depth=11, width=64))
+    first, *rest = run.architecture
+    aside = Layer("aside", "linear", "Linear", fan_in=64, fan_out=64, inputs=(first.name,), calls=0)
+    run = replace(run, architecture=replace(run.architecture, layers=(first, *rest[:-1], replace(aside, name="fc12"))))
+    gain = gains_of(run)[0]
+    assert PartKind.UNNAMED not in {part.kind for part in gain.parts}
+    assert PartKind.BETWEEN in {part.kind for part in gain.parts}
 
 
 def test_small_weights_before_relu_are_measured_against_he():

@@ -35,7 +35,17 @@ from isometry.network.architecture import Architecture
 from isometry.network.nonlinearity import SLOPES, slope
 from isometry.network.signals import Signal
 
-__all__ = ["RESTING_SLOPE", "TWO_SIDED", "Gain", "Part", "PartKind", "attribute", "causes_of", "normal_slope"]
+__all__ = [
+    "RESTING_SLOPE",
+    "TWO_SIDED",
+    "UNNAMED_FUNCTION",
+    "Gain",
+    "Part",
+    "PartKind",
+    "attribute",
+    "causes_of",
+    "normal_slope",
+]
 
 Array = NDArray[np.float64]
 
@@ -70,6 +80,10 @@ ONE_SIDED = {
 RESTING_SLOPE = TWO_SIDED | ONE_SIDED
 
 
+UNNAMED_FUNCTION = "unnamed function"
+"""Name of the cause where what lies between two layers keeps the shape, and nobody else reads it."""
+
+
 class PartKind(StrEnum):
     """What a part of a gain comes from."""
 
@@ -86,6 +100,7 @@ class PartKind(StrEnum):
     RESIDUAL = "residual sum"
     INSIDE = "inside"
     BETWEEN = "between"
+    UNNAMED = UNNAMED_FUNCTION
     UNSPLIT = words.UNKNOWN
 
 
@@ -120,6 +135,9 @@ class _Measured:
     input_gradient: Array
     slope: Array
     weight: Array
+    delta_count: Array
+    input_count: Array
+    """elements of the two signals, no logarithms; at the first of the rows"""
     z_mean: Array
     """of z itself, no logarithm"""
     z_std: Array
@@ -183,6 +201,8 @@ def _measured(run: Run, rows: NDArray[np.int64]) -> _Measured:
             input_gradient=norm(Signal.INPUT_GRADIENT),
             slope=mean_log(np.log10(values(Signal.SLOPE, "rms"))),
             weight=mean_log(np.log10(values(Signal.WEIGHT, "rms"))),
+            delta_count=values(Signal.DELTA, "count")[0],
+            input_count=values(Signal.INPUT_GRADIENT, "count")[0],
             z_mean=values(Signal.PRE_ACTIVATION, "mean").mean(axis=0),
             z_std=values(Signal.PRE_ACTIVATION, "std").mean(axis=0),
             branch=mean_log(np.log10(b)),
@@ -214,9 +234,27 @@ def _waypoints(architecture: Architecture, measured: _Measured, stretch: tuple[i
             points.append(_Waypoint(_at_output(architecture, measured, lower), PartKind.RESIDUAL, name))
             return points + _through_slope(architecture, measured, lower)
         points += _through_layer(architecture, measured, above)
-        points.append(_Waypoint(_at_output(architecture, measured, below), PartKind.BETWEEN, name))
+        points.append(_between(architecture, measured, above, below))
         points += _through_slope(architecture, measured, below)
     return points
+
+
+def _between(architecture: Architecture, measured: _Measured, above: int, below: int) -> _Waypoint:
+    """From the gradient at a layer's input to the one at the output of the layer before it.
+
+    Nothing but a function of single elements, or dropout, keeps the number of elements and has the layer for its only
+    reader. Behind a layer whose φ has a name there is no second one.
+    """
+    upper, lower = architecture.layers[above], architecture.layers[below]
+    readers = [layer for layer in architecture if lower.name in layer.inputs]
+    keeps_shape = bool(measured.delta_count[below] == measured.input_count[above] > 0)
+    is_unnamed = lower.activation is None and readers == [upper] and upper.inputs == (lower.name,) and keeps_shape
+    decades = _at_output(architecture, measured, below)
+    return (
+        _Waypoint(decades, PartKind.UNNAMED, lower.name)
+        if is_unnamed
+        else _Waypoint(decades, PartKind.BETWEEN, upper.name)
+    )
 
 
 def _through_sum(measured: _Measured, position: int, name: str) -> list[_Waypoint]:
@@ -431,7 +469,9 @@ def _words(kind: str, activation: str, parts: list[Part], architecture: Architec
         case "inside":
             return f"{amount}: inside {', '.join(layer.name for layer in layers[:3])}"
         case "between":
-            return f"{amount}: between layers (pooling, dropout, other readers of the same signal)"
+            return f"{amount}: between layers; by pooling, dropout, or other readers of the same signal"
+        case "unnamed function":
+            return f"{amount}: functions without a name, or dropout, behind {words.span([one.name for one in layers])}"
         case _:
             return f"{amount}: not recorded apart"
 

@@ -33,6 +33,8 @@ __all__ = ["forecasts"]
 
 Array = NDArray[np.float64]
 
+OUTSIDE = (PartKind.BETWEEN, PartKind.UNNAMED)
+"""What lies between layers, where the layers themselves have no share in it."""
 NEEDED = (Signal.DELTA, Signal.PRE_ACTIVATION, Signal.WEIGHT)
 
 
@@ -196,7 +198,7 @@ def _as_drawn(run: Run, around: Block, row: int) -> ChainLayer:
 def _between(gains: Sequence[Gain], names: Sequence[str]) -> list[float]:
     """Decades that pooling and the like take between each layer and the one above it. shape (layers − 1,)"""
     taken = {
-        gain.lower: sum(part.decades for part in gain.parts if part.kind is PartKind.BETWEEN)
+        gain.lower: sum(part.decades for part in gain.parts if part.kind in OUTSIDE)
         for gain in gains
         if gain.lower in names
     }

@@ -8,6 +8,7 @@ import numpy as np
 
 from isometry.diagnosis import limits
 from isometry.diagnosis.alternatives import alternatives
+from isometry.diagnosis.attribution import UNNAMED_FUNCTION
 from isometry.diagnosis.block import block
 from isometry.diagnosis.finding import AS_IT_IS, Diagnosis, Finding, Forecast, Severity
 from isometry.diagnosis.trunk import trunks
@@ -15,7 +16,7 @@ from isometry.diagnosis.words import decades, span
 from isometry.errors import IsometryError
 from isometry.history.run import Run
 from isometry.network.architecture import Architecture, Layer
-from isometry.network.edits import NetworkEdit, Reinitialise
+from isometry.network.edits import InsertNorm, NetworkEdit, Reinitialise
 from isometry.network.signals import Signal
 from isometry.theory import ACTIVATIONS, gain, steady_critical_point
 
@@ -75,6 +76,7 @@ def changes(diagnosis: Diagnosis, finding: Finding) -> tuple[Change, ...]:
         found = found or list(_by_itself(diagnosis.run.architecture, finding))
     if not any(_draws(edits) for edits in [change.edits for change in found] + [one.edits for one in _all(told)]):
         found += _smaller(diagnosis)
+    found += _before_unnamed(diagnosis.run.architecture, finding)
     return tuple(_completed(diagnosis, change) for change in found)
 
 
@@ -149,6 +151,14 @@ def _smaller(diagnosis: Diagnosis) -> list[Change]:
     """
     drawn = _drawn(diagnosis.run.architecture, _oversized(diagnosis.run))
     return [Change(drawn)] if drawn else []
+
+
+def _before_unnamed(architecture: Architecture, finding: Finding) -> list[Change]:
+    """A norm in front of functions without a name, so that they work on numbers of size 1 at every depth."""
+    large = [cause for cause in finding.causes if abs(cause.decades or 0.0) >= limits.LITTLE.value]
+    named = [name for cause in large if cause.name == UNNAMED_FUNCTION for name in cause.layers]
+    layers = tuple(name for name in named if is_hidden(architecture[name]) and architecture[name].norm is None)
+    return [Change((InsertNorm(layers, "layer"),))] if layers else []
 
 
 def _drawn(architecture: Architecture, layers: Iterable[Layer]) -> tuple[Reinitialise, ...]:

@@ -451,6 +451,35 @@ class ItsGELU(nn.Module):
         return F.gelu(z)
 
 
+class Square(nn.Module):
+    """A function that has no name here."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z * z
+
+
+def test_a_norm_stands_before_a_function_without_a_name():
+    model = nn.Sequential(nn.Linear(20, 20), Square(), nn.Linear(20, 20), Square(), nn.Linear(20, 5))
+    own, x = copy.deepcopy(model), torch.randn(64, 20)
+    assert not edit(model, [InsertNorm(("0", "2"), "layer")], batch=x)
+    wanted = own[4](Square()(F.layer_norm(own[2](Square()(F.layer_norm(own[0](x), (20,)))), (20,))))
+    assert torch.allclose(model(x), wanted, atol=1e-6)
+
+
+def test_a_function_without_a_name_is_neither_replaced_nor_gone_round():
+    model = nn.Sequential(nn.Linear(20, 20), Square(), nn.Linear(20, 5))
+    for change in (ReplaceActivation(("0",), "relu"), AddSkip(("0",))):
+        with pytest.raises(CannotEdit, match="a Square, has no name here"):
+            edit(model, [change], batch=torch.randn(64, 20))
+
+
+@pytest.mark.parametrize("between", [nn.Dropout(0.5), nn.Identity(), nn.Flatten()])
+def test_what_is_no_function_of_the_users_own_gets_no_norm(between):
+    model = nn.Sequential(nn.Linear(20, 20), between, nn.Linear(20, 5))
+    with pytest.raises(CannotEdit, match="no nonlinearity follows"):
+        edit(model, [InsertNorm(("0",), "layer")], batch=torch.randn(64, 20))
+
+
 def test_a_module_named_after_its_nonlinearity_may_be_a_single_operation():
     model, x = Own(ItsGELU), numbers(4, 20)
     expected = with_weights_of(Net(F.gelu, skip=True), model)

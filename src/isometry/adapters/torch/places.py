@@ -79,6 +79,8 @@ class Activation:
     """How many of its calls, innermost ones, are made again where the backward pass computes it once more."""
     module: nn.Module | None = None
     """A module that does nothing but this."""
+    named: bool = True
+    """False for a module of the user's own that nobody knows the function of."""
 
     @property
     def unit(self) -> int:
@@ -281,10 +283,27 @@ class _Observer(TorchFunctionMode):
         for site in self._activated():  # told at the end of a module that is named after its φ
             step = only or Step("", None, tuple(self._calls), is_change_under_way())
             self._activation(site, step, args[0], result).module = module
+        unnamed = self._before_unnamed(module, args, result)
+        if unnamed is not None:
+            step = Step("", None, tuple(self._calls), is_change_under_way())
+            found = self._activation(unnamed, step, args[0], result)
+            found.module, found.named = module, False
         self._calls.pop()
         for activation in self.places.activations[-1:]:
             if only is not None and activation.step is only and not only.by_change:
                 activation.module = module
+
+    def _before_unnamed(self, module: nn.Module, args: tuple[Any, ...], result: Any) -> Site | None:
+        """The layer of whose z alone a module makes something of its shape, in a way that has no name here."""
+        is_own = not type(module).__module__.startswith(f"{torch.__name__}.")
+        if not is_own or next(module.children(), None) is not None or next(module.parameters(), None) is not None:
+            return None
+        if len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(result, Tensor) or result is args[0]:
+            return None
+        origin = self._origin_of(args[0])
+        told = any(one.step.calls[-1:] == (self._calls[-1],) for one in self.places.activations)
+        is_after_z = origin.exact == "z" and not origin.activated and result.shape == args[0].shape
+        return origin.site if is_after_z and not told else None
 
     def _only_step(self, args: tuple[Any, ...], result: Any) -> Step | None:
         """The operation that is all that the innermost module does."""

@@ -383,6 +383,8 @@ def _missing(places: Places, name: str) -> str:
 
 def _objection(places: Places, edit: Structural, runs: Sequence[Activation]) -> str:
     """Why an edit does not fit a layer; empty where it does."""
+    if not (isinstance(edit, InsertNorm) or all(one.named for one in runs)):
+        return f"the function behind it, a {type(runs[0].module).__name__}, has no name here."
     for one in runs:
         served = {other.layer for other in places.activations if other.module is one.module} - {one.layer}
         if one.step.function or not (isinstance(edit, AddSkip) or served):
