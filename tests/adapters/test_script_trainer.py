@@ -229,6 +229,33 @@ def test_what_breaks_after_some_steps_keeps_its_run_and_names_its_fault(trainer)
 
 
 @pytest.mark.slow
+def test_an_exit_code_after_all_steps_is_an_ending_and_before_a_fault(trainer):
+    ended = "sys.exit(3 if loss.item() < 1e9 else 'it diverged')"
+    made = trainer(REGRESSION.replace("final = 0.25", f"final = 0.25\n    {ended}"), metric=Metric("final"))
+    first = made.train((), seed=0, run=None)
+    assert (first.fault, first.score, first.steps) == ("", 0.25, 12)
+    with_arms = made.paced_by(first)
+    assert (with_arms.train((ScaleRate(0.5),), seed=0, run=None).fault, with_arms.steps) == ("", None)
+    early = replace(with_arms, full=13).train((ScaleRate(0.5),), seed=0, run=None)
+    assert early.fault.startswith("it left with exit code 3; its last words: ")
+    assert isnan(early.score)
+    unread = replace(made, script=replace(made.script, metric=Metric("nowhere"))).train((Clip(1.0),), seed=0, run=None)
+    assert unread.fault.startswith("it left with exit code 3"), "no score can be read"
+    broken = with_arms.train((ScaleRate(1e30),), seed=0, run=None)
+    assert broken.fault
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "fault"), [(0, ""), (1, "its process ended with exit code 1")])
+def test_a_script_that_ends_its_process_by_itself_is_trained_where_it_calls_that_no_failure(trainer, code, fault):
+    made = trainer(REGRESSION.replace("final = 0.25", f"import os; os._exit({code})"), metric=Metric("error"))
+    course = made.train((), seed=0, run=None) if not code else made.train((ScaleRate(0.5),), seed=0, run=None)
+    assert course.fault.partition(";")[0] == fault
+    assert course.died is bool(code)
+    assert isnan(course.score) is bool(code)
+
+
+@pytest.mark.slow
 def test_a_change_that_cannot_be_made_is_the_fault_of_its_arm(trainer):
     made = trainer(REGRESSION)
     course = made.train((ReplaceActivation(("9",), "relu"),), seed=0, run=None)

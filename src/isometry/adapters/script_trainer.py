@@ -28,7 +28,7 @@ from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.edits import Edit
 from isometry.network.script import Metric, Script
-from isometry.network.trial import Course
+from isometry.network.trial import LAST_WORDS, Course
 
 __all__ = ["ScriptTrainer", "placed", "stop_all"]
 
@@ -49,6 +49,7 @@ MOST_FILES = 2_000
 """Python files below a script's folder that count as its code."""
 LINES_TOLD = 2
 """Last lines of a script's output that a message repeats."""
+EXIT_CODE = re.compile(r"exception: SystemExit: \d+")
 UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
 """Lets ``torch.compile`` give back what it is given: compiled models can be neither followed nor changed."""
 BEGIN = "import sys; from isometry.adapters.script_trial import main; sys.exit(main(sys.argv[1]))"
@@ -92,6 +93,8 @@ class ScriptTrainer:
     """So many run at once, and share the cores."""
     steps: int | None = None
     """Steps of each training, where it does not end by itself in time."""
+    full: int = 1
+    """Steps after which a training is at its end where it leaves with an exit code of its own."""
     rehearsed: bool = False
     """The script has been trained without a change, and can be."""
 
@@ -123,7 +126,7 @@ class ScriptTrainer:
 
     def paced_by(self, course: Course) -> "ScriptTrainer":
         """Who gives every training as many steps as one had that was ended for time."""
-        return replace(self, rehearsed=True, steps=course.steps if course.cut else None)
+        return replace(self, rehearsed=True, steps=course.steps if course.cut else None, full=max(course.steps, 1))
 
     # -------------------------------------------------------------------- program
 
@@ -190,8 +193,10 @@ class ScriptTrainer:
         steps = max(result.steps if result is not None else 0, len(losses))
         overdue = result is None and seconds > self.script.limit
         cut = bool(steps) and (overdue or (result is not None and result.cut and self.steps is None))
-        fault = "" if cut else self._fault(result, code, log, overdue=overdue)
-        score = nan if fault else self._score(result, losses, log)
+        score = self._score(result, losses, log)
+        has_ended = cut or (isfinite(score) and self._left_at_its_end(result, code, steps, losses))
+        fault = "" if has_ended else self._fault(result, code, log, overdue=overdue)
+        score = nan if fault else score
         return Course(
             seed,
             _curve(losses),
@@ -202,8 +207,16 @@ class ScriptTrainer:
             steps=steps,
             cut=cut,
             by_metric=self.script.metric is not None,
-            died=result is None and not overdue,
+            died=result is None and not overdue and not has_ended,
         )
+
+    def _left_at_its_end(self, result: Result | None, code: int, steps: int, losses: Floats) -> bool:
+        """Whether it left with an exit code of its own after all its steps, or at once, with one that is no failure."""
+        if not len(losses) or not isfinite(losses[-1]):
+            return False
+        if result is None:
+            return code == 0
+        return not result.trouble and EXIT_CODE.fullmatch(result.ending) is not None and steps >= self.full
 
     def _fault(self, result: Result | None, code: int, log: Path, *, overdue: bool) -> str:
         if overdue:
@@ -347,7 +360,7 @@ def _printed(name: str, log: Path) -> float | None:
 
 def _last_words(log: Path) -> str:
     lines = [line.strip() for line in _lines(log) if line.strip(" ^~\t")]
-    return f"; its last words: {' / '.join(lines[-LINES_TOLD:])}" if lines else ""
+    return f"{LAST_WORDS}{' / '.join(lines[-LINES_TOLD:])}" if lines else ""
 
 
 def _says_more(log: Path) -> bool:

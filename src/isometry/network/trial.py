@@ -12,7 +12,10 @@ from isometry.network.edits import Edit
 from isometry.network.experiment import Experiment
 from isometry.network.script import Script
 
-__all__ = ["Course", "Trainer"]
+__all__ = ["LAST_WORDS", "Course", "Trainer"]
+
+LAST_WORDS = "; its last words: "
+"""Stands in a fault before what the training printed last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
