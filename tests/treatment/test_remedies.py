@@ -48,8 +48,10 @@ ADAM = {"step": 0, "name": "Adam", "lr": 1e-3, "betas": [0.9, 0.999]}
 SGD = {"step": 0, "name": "SGD", "lr": 0.1, "momentum": 0.0}
 
 
-def run_of(optimizer=SGD, *, ratio=1e-3, rms=0.125, gradient=1e-3, steps=20, length=200, activation="relu", **more):
-    """Five layers of 64 units whose steps have this relative size."""
+def run_of(optimizer=SGD, *, ratio=None, rms=0.125, gradient=1e-3, steps=20, length=200, activation="relu", **more):
+    """Five layers of 64 units whose steps have this relative size; by itself that of the rate, where that is a step."""
+    if ratio is None:
+        ratio = optimizer["lr"] / rms if optimizer["name"] == "Adam" else 1e-3
     return make_run(
         names=NAMES,
         activation=activation,
@@ -376,6 +378,15 @@ def test_the_rate_of_an_adaptive_optimiser_is_judged_by_ordinary_weights():
     # 0.02 / √64 is 0.0025, whatever the weights were drawn like; the nearest half decade is 0.003.
     for rms in (0.125, 12.5):
         assert fitting_factor(run_of(ADAM | {"lr": 3.0}, rms=rms)) == pytest.approx(1e-3)
+
+
+def test_an_adaptive_optimiser_whose_steps_are_far_from_its_rate_is_judged_by_its_steps():
+    slow = {"step": 0, "name": "Adadelta", "lr": 1.0}
+    assert fitting_factor(run_of(slow, ratio=2e-5)) == pytest.approx(1e3)  # the rate alone would say 0.003
+    assert fitting_factor(run_of(ADAM | {"lr": 1e-4}, ratio=2.0)) == pytest.approx(1e-2)
+    assert fitting_factor(run_of(slow | {"name": "RAdam"}, ratio=2e-5)) == pytest.approx(3e-3)  # it begins so
+    for told in (ADAM | {"lr": 3e-3}, ADAM | {"lr": 3e-3, "eps": 1e-2}):  # an ε above the gradients is another cause
+        assert fitting_factor(run_of(told, ratio=0.02 if "eps" not in told else 1e-6)) == pytest.approx(1.0)
 
 
 def test_half_decades():

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.course import is_adaptive
 from isometry.diagnosis.level import spread_over
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.signals import Signal
 from isometry.statistics.update import update_ratio
 
-__all__ = ["Pace", "optimisers", "pace_of"]
+__all__ = ["Pace", "optimisers", "pace_of", "rate_of", "rate_rise", "relative_step", "without_momentum"]
 
 UPDATE_RMS = (Signal.UPDATE, "rms")
 WEIGHT_RMS = (Signal.WEIGHT, "rms")
@@ -75,6 +76,49 @@ def pace_of(run: Run) -> Pace:
 def _ordinary(fan_in: int | None) -> float:
     """A quarter of the rms that a draw with variance 1 / fan-in has."""
     return limits.ORDINARY.value / float(np.sqrt(fan_in)) if fan_in else 0.0
+
+
+def relative_step(run: Run) -> float | None:
+    """Relative size of the steps on the weights as drawn, at the run's greatest rate: median over the layers.
+
+    Momentum is taken as built up. None where no step was measured.
+    """
+    try:
+        pace = pace_of(run)
+    except NotRecorded:
+        return None
+    if not np.isfinite(pace.common).any():
+        return None
+    row = int(np.flatnonzero(np.isfinite(pace.common))[0])
+    first = float(pace.common[row]) * rate_rise(run, int(pace.steps[row])) / without_momentum(run)
+    return first if 0 < first < np.inf else None
+
+
+def rate_of(run: Run) -> float | None:
+    """The greatest learning rate that was recorded."""
+    series = run.history.scalars.get("lr")
+    rates = [] if series is None else [float(value) for value in series.values if np.isfinite(value)]
+    rates += [float(event["lr"]) for event in run.history.events("optimizer") if event.get("lr") is not None]
+    return max(rates, default=0.0) or None
+
+
+def rate_rise(run: Run, step: int) -> float:
+    """How many times the rate of this step the greatest one was."""
+    series, greatest = run.history.scalars.get("lr"), rate_of(run)
+    if series is None or not len(series) or greatest is None:
+        return 1.0
+    place = max(int(np.searchsorted(series.steps, step, side="right")) - 1, 0)
+    then = float(series.values[place])
+    return greatest / then if then > 0 else 1.0
+
+
+def without_momentum(run: Run) -> float:
+    """1 − momentum: the first step over those that follow where the gradient stays as it is."""
+    if is_adaptive(run):
+        return 1.0
+    events = run.history.events("optimizer")
+    momentum = float((events[-1] if events else {}).get("momentum") or 0.0)
+    return 1 - momentum if 0 <= momentum < 1 else 1.0
 
 
 def optimisers(run: Run) -> str:

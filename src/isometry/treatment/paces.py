@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.diagnosis.course import is_adaptive
-from isometry.diagnosis.pace import Pace, pace_of
+from isometry.diagnosis.pace import Pace, pace_of, rate_of, rate_rise, relative_step, without_momentum
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.network.signals import Signal
@@ -56,6 +56,11 @@ PART = 0.1
 """Of the training that a warm-up takes at most …"""
 PART_OF_ADAPTIVE = 1 / 3
 """… and of one whose optimiser has to learn the sizes of the gradients first."""
+AT_ITS_RATE = 30
+"""Times the rate, or parts of it, that an adaptive optimiser's steps are, at most. RMSprop begins with ten times the
+rate, and Adam's largest step is never below a third of it; Adadelta's are 1 / 30 to 1 / 100, measured 2026-11."""
+LATE = frozenset({"radam"})
+"""Optimisers that do not divide their first steps, so that these do not tell how large the others are."""
 FORGETTING = 0.999
 """β₂ of Adam where the run does not tell it."""
 FEWEST = 4
@@ -70,11 +75,12 @@ def fitting_factor(run: Run) -> float | None:
     """What to multiply the rate by, so that steps have the size that serves best; None where no step was seen.
 
     Where an optimiser divides by the gradient's size, its rate is its step: then the size of ordinary weights decides,
-    and not what the sick ones were. Where the curvature of the loss is known, gradient descent may take the larger
+    and not what the sick ones were. Where its steps turn out to be far smaller or larger, as those of Adadelta are,
+    they are taken as they were measured. Where the curvature of the loss is known, gradient descent may take the larger
     steps that this allows: they fit shallow networks. A power of √10, as nothing finer is known.
     """
     rate = rate_of(run)
-    if is_adaptive(run) and rate:
+    if is_adaptive(run) and rate and not _is_off_its_rate(run, rate):
         fitting = adam_rate(run)
         return None if fitting is None else half_decade(fitting / rate)
     step = relative_step(run)
@@ -84,17 +90,20 @@ def fitting_factor(run: Run) -> float | None:
     return half_decade(max(factor, min(_factor_by_curvature(run) or factor, FARTHER * factor)))
 
 
-def relative_step(run: Run) -> float | None:
-    """Relative size of the steps on the weights as drawn, at the run's greatest rate: median over the layers.
-
-    Momentum is taken as built up. None where no step was measured.
-    """
-    pace = _pace(run)
-    if pace is None or not np.isfinite(pace.common).any():
-        return None
-    row = int(np.flatnonzero(np.isfinite(pace.common))[0])
-    first = float(pace.common[row]) * _rise(run, int(pace.steps[row])) / _without_momentum(run)
-    return first if 0 < first < np.inf else None
+def _is_off_its_rate(run: Run, rate: float) -> bool:
+    """Whether no recorded step of an adaptive optimiser was near its rate, though no ε held the steps back."""
+    columns = [(signal, "rms") for signal in (Signal.UPDATE, Signal.WEIGHT_GRADIENT)]
+    epsilon = epsilon_of(run) or 0.0
+    if any(column not in run.history for column in columns):
+        return False
+    places = [run.architecture.index(name) for name in _learning(run)]
+    update, gradient = (np.asarray(run.history[column], np.float64)[:, places] for column in columns)
+    moved = np.where((update > 0) & np.isfinite(update) & (gradient > epsilon), update / rate, np.nan)
+    seen = np.isfinite(moved).any(axis=1)
+    if not seen.any() or str(_optimizer(run).get("name", "")).lower() in LATE:
+        return False
+    typical = np.nanmedian(moved[seen], axis=1)
+    return bool(np.max(typical) < 1 / AT_ITS_RATE or np.min(typical) > AT_ITS_RATE)
 
 
 def adam_rate(run: Run) -> float | None:
@@ -111,14 +120,6 @@ def sgd_rate(run: Run) -> float | None:
         return None
     weight, gradient = place
     return half_decade(FITTING * (1 - MOMENTUM) * float(np.median(weight / gradient)))
-
-
-def rate_of(run: Run) -> float | None:
-    """The greatest learning rate that was recorded."""
-    series = run.history.scalars.get("lr")
-    rates = [] if series is None else [float(value) for value in series.values if np.isfinite(value)]
-    rates += [float(event["lr"]) for event in run.history.events("optimizer") if event.get("lr") is not None]
-    return max(rates, default=0.0) or None
 
 
 def epsilon_of(run: Run) -> float | None:
@@ -229,30 +230,12 @@ def _forgetting(run: Run) -> float:
 
 def rate_rises(run: Run) -> bool:
     """Whether the rate begins lower than it becomes."""
-    return _rise(run, 0) > 1
-
-
-def _rise(run: Run, step: int) -> float:
-    """How many times the rate of this step the greatest one was."""
-    series, greatest = run.history.scalars.get("lr"), rate_of(run)
-    if series is None or not len(series) or greatest is None:
-        return 1.0
-    place = max(int(np.searchsorted(series.steps, step, side="right")) - 1, 0)
-    then = float(series.values[place])
-    return greatest / then if then > 0 else 1.0
+    return rate_rise(run, 0) > 1
 
 
 def _optimizer(run: Run) -> Mapping[str, Any]:
     events = run.history.events("optimizer")
     return events[-1] if events else {}
-
-
-def _without_momentum(run: Run) -> float:
-    """1 − momentum: the first step over those that follow where the gradient stays as it is."""
-    if is_adaptive(run):
-        return 1.0
-    momentum = float(_optimizer(run).get("momentum") or 0.0)
-    return 1 - momentum if 0 <= momentum < 1 else 1.0
 
 
 def _factor_by_curvature(run: Run) -> float | None:
@@ -261,7 +244,7 @@ def _factor_by_curvature(run: Run) -> float | None:
     sharpness = event.get("sharpness") if event is not None else None
     if not sharpness or not 0 < sharpness < np.inf or rate is None:
         return None
-    return float(CURVED * 2 * _without_momentum(run) / (sharpness * rate))
+    return float(CURVED * 2 * without_momentum(run) / (sharpness * rate))
 
 
 def _first_gradients(run: Run) -> tuple[Array, Array] | None:
@@ -287,4 +270,4 @@ def _largest_fitting(run: Run) -> float | None:
         return None
     rms, count = (np.asarray(run.history[column], np.float64)[0] for column in columns)
     size = sqrt(float(np.nansum(rms**2 * count)))
-    return FITTING * _without_momentum(run) * size / rate if 0 < size < np.inf else None
+    return FITTING * without_momentum(run) * size / rate if 0 < size < np.inf else None

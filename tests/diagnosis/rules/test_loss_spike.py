@@ -6,6 +6,7 @@ import pytest
 from isometry.diagnosis.finding import Severity
 from isometry.diagnosis.rules.loss_spike import loss_spike
 from isometry.errors import NotRecorded
+from isometry.history.run import Run
 
 from .curves import STEPS, Values, falling, noisy, trained
 
@@ -91,3 +92,38 @@ def test_short_jump_of_a_long_run_is_noted() -> None:
     loss = with_jump(falling(steps=4000, pace=200.0), at=2000)
     (finding,) = loss_spike(trained(loss, 1e-3))
     assert finding.severity == Severity.NOTE
+
+
+def thrown(*, at: int = 4, ratio: float = 1e-3, momentum: float = 0.0, end: float = 2.3) -> Run:
+    """One of the first batches has a huge loss, and the training ends here."""
+    loss = noisy(np.r_[np.full(at, 2.3), np.linspace(2.3, end, 300)], noise=0.003)
+    loss[at : at + 3] = 18.0, 117.0, 2.8
+    return trained(loss, ratio, events={"optimizer": [{"step": 0, "name": "SGD", "lr": 0.1, "momentum": momentum}]})
+
+
+@pytest.mark.parametrize("at", [3, 4, 20, 49])
+def test_one_of_the_first_batches_may_throw_the_weights_off(at: int) -> None:
+    (finding,) = loss_spike(thrown(at=at))
+    assert (finding.severity, finding.first_step) == (Severity.HARMS, at)
+
+
+def test_a_batch_that_was_got_over_is_noted() -> None:
+    (finding,) = loss_spike(thrown(end=0.3))
+    assert finding.severity == Severity.NOTE
+
+
+@pytest.mark.parametrize(("ratio", "momentum"), [(0.3, 0.0), (0.03, 0.9)])
+def test_a_jump_after_steps_that_are_too_large_is_the_work_of_the_rate(ratio: float, momentum: float) -> None:
+    assert loss_spike(thrown(ratio=ratio, momentum=momentum)) == ()
+
+
+def test_losses_with_a_heavy_tail_do_not_accuse_an_early_batch() -> None:
+    tails = [np.random.default_rng(seed).standard_t(3, 400) for seed in range(60)]
+    found = [finding for tail in tails for finding in loss_spike(trained(1 + np.abs(tail), 1e-3, kind=None))]
+    assert all(finding.severity == Severity.NOTE for finding in found)
+
+
+def test_a_loss_that_leaves_the_numbers_soon_after_is_told() -> None:
+    loss = np.r_[2.3, 2.31, 2.29, 2.3, 40.0, 1e5, 1e12, np.full(300, np.nan)]
+    (finding,) = loss_spike(trained(loss, 1e-3))
+    assert finding.first_step == 4

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from isometry.diagnosis import limits
+from isometry.diagnosis.course import has_learned
 from isometry.diagnosis.finding import Cause, Evidence, Finding, Severity
+from isometry.diagnosis.first_jump import first_jump
 from isometry.diagnosis.level import has_rivals, loss_series
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
@@ -26,6 +28,11 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     the largest rise among them. And it must matter: the loss doubles, and goes at least half of the way back to where
     training began.
 
+    The first fifty steps have too little past for that. There a jump counts that rises by ten times the whole range of
+    the loss before it, after steps of ordinary size: one batch unlike the others. It harms where the loss ended no
+    lower than before it, and slows where less than half of it is gone at the end: one such step may throw the weights
+    off, and an adaptive optimiser divides by its gradient long afterwards.
+
     How it is told apart: noise of small batches, hard samples and short last batches of an epoch repeat, so the past,
     a longer one for single batches, already holds rises like them; a rate that was raised on purpose shows in the
     recorded rate; losses that two optimisers pull at (GANs) jump in good health and are not judged. A jump that
@@ -40,15 +47,17 @@ def loss_spike(run: Run) -> Iterable[Finding]:
     series = loss_series(run)
     finite = np.isfinite(series.values)
     values, steps = np.asarray(series.values[finite], np.float64), series.steps[finite]
-    if len(values) <= limits.SPIKE_WINDOW.value:
+    early = first_jump(run, values, steps)
+    if len(values) <= limits.SPIKE_WINDOW.value and (early is None or finite.all()):
         raise NotRecorded(f"steps with a finite loss: {len(values)}, too few to tell a jump from noise")
-    found = [
+    found = [early] if early is not None and not _follows_rate(run, early, steps) else []
+    found += [
         jump
         for jump in _candidates(values)
         if _matters(jump, values) and not _follows_rate(run, jump, steps) and not _is_tail(jump, values)
     ]
     if found:
-        yield _finding(found, values, steps)
+        yield _finding(run, found, values, steps)
 
 
 def _candidates(values: Values) -> list[Jump]:
@@ -90,14 +99,14 @@ def _follows_rate(run: Run, jump: Jump, steps: Integers) -> bool:
     return bool(len(recent) and recent.max() > limits.RAISED.value * settled)
 
 
-def _finding(found: list[Jump], values: Values, steps: Integers) -> Finding:
+def _finding(run: Run, found: list[Jump], values: Values, steps: Integers) -> Finding:
     lasting = [jump for jump in found if _is_lost(jump, values)]
     worst = max(lasting or found, key=lambda jump: (not jump.back, jump.length > 1, jump.rise))
     at = int(steps[worst.at])
     more = f", the worst of {len(found)} such jumps" if len(found) > 1 else ""
     end = _end(values)
     return Finding(
-        severity=_severity(found, steps=len(values), lost=bool(lasting)),
+        severity=_severity(run, found, steps=len(values), lost=bool(lasting)),
         summary=(
             f"the loss jumps from {worst.before:.3g} to {worst.peak:.3g} at step {at}{more}; "
             f"{_aftermath(worst, end, lost=bool(lasting))}"
@@ -122,6 +131,8 @@ def _end(values: Values) -> float:
 
 def _is_lost(jump: Jump, values: Values) -> bool:
     """Whether the run ended far above its level before the jump, at once or after the loss had touched it again."""
+    if _is_early(jump):
+        return _end(values) > min(limits.REBOUND_TO.value * jump.before, jump.before)
     if jump.length <= limits.ONE_BATCH.value and len(values) - jump.at <= limits.SPIKE_START.value:
         return False  # the end is the jump itself
     if not jump.back:
@@ -135,10 +146,16 @@ def _is_lost(jump: Jump, values: Values) -> bool:
     )
 
 
-def _severity(found: list[Jump], *, steps: int, lost: bool) -> Severity:
+def _is_early(jump: Jump) -> bool:
+    return jump.at <= limits.SPIKE_WINDOW.value
+
+
+def _severity(run: Run, found: list[Jump], *, steps: int, lost: bool) -> Severity:
     """Lost for good, lost for a good while, or a few steps."""
     if lost:
         return Severity.HARMS
+    if _is_early(found[0]) and not has_learned(run):
+        return Severity.SLOWS
     spent = sum(jump.length for jump in found if jump.length > limits.ONE_BATCH.value)
     return Severity.SLOWS if spent >= limits.SPIKE_COST.value * steps and spent else Severity.NOTE
 
