@@ -1,5 +1,7 @@
 """How the change to make by hand is told."""
 
+from dataclasses import replace
+
 from isometry.diagnosis.finding import Diagnosis, Finding, Severity
 from isometry.report.outcomes.text import prescription_text
 from isometry.report.outcomes.words import patch_lines, state
@@ -47,7 +49,9 @@ def test_a_terminal_shows_added_lines_in_green_and_the_same_words_without():
 def test_a_problem_with_several_findings_is_named_once():
     found = (Finding(Severity.HARMS, "inputs", problem="unscaled_input"), Finding(Severity.NOTE, "n"))
     targets = Finding(Severity.SLOWS, "targets", problem="unscaled_input")
+    titled = replace(targets, title="answers out of reach")
     run = make_run(delta_rms=[1.0, 1.0])
     assert state(Diagnosis((*found, targets), (), (), run)) == "unscaled input (HARMS, 2 findings)"
     assert state(Diagnosis(found, (), (), run)) == "unscaled input (HARMS)"
+    assert state(Diagnosis((*found, titled), (), (), run)) == "unscaled input (HARMS); answers out of reach (SLOWS)"
     assert state(Diagnosis(found[1:], (), (), run)) == "healthy"

@@ -114,6 +114,8 @@ class Finding(Shown):
     """Single changes to the network, the most promising first; empty where theory has no say."""
     problem: str = ""
     """One of ``PROBLEMS``; the rule's decorator fills it in."""
+    title: str = ""
+    """What a reader is told in place of the problem's name, where that would say too little; likewise."""
     code: str = ""
     """The rule's own code, finer than the problem; filled in by the decorator."""
     confidence: float = 0.0

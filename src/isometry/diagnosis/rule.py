@@ -37,6 +37,8 @@ class Rule:
     judge: Judge
     follows: frozenset[str] = frozenset()
     """Problems that this one may be a consequence of."""
+    title: str = ""
+    """What a reader is told in place of the problem's name; empty where that is true of what the rule finds."""
 
     def missing(self, run: Run) -> tuple[Column, ...]:
         """The columns that the rule needs and the run does not hold."""
@@ -53,7 +55,9 @@ class Rule:
     def _stamped(self, finding: Finding, layers: Sequence[str]) -> Finding:
         lowered = min(finding.confidence or self.confidence, self.confidence)
         summary = opened(finding.summary, layers)
-        return replace(finding, problem=self.problem, code=self.code, confidence=lowered, summary=summary)
+        return replace(
+            finding, problem=self.problem, title=self.title, code=self.code, confidence=lowered, summary=summary
+        )
 
 
 def opened(text: str, layers: Iterable[str]) -> str:
@@ -71,6 +75,7 @@ def rule(
     confidence: float | None = None,
     follows: Sequence[str] = (),
     name: str = "",
+    title: str = "",
 ) -> Callable[[Judge], Rule]:
     """Make a rule of the decorated function.
 
@@ -82,6 +87,7 @@ def rule(
         follows: problems that this one may be a consequence of. Where one of them is found too, and was there before,
             it is told first, and the finding of this rule says what it follows from.
         name: defaults to the function's name with hyphens
+        title: what a reader is told in place of the problem's name
 
     The function may raise ``NotRecorded`` with a reason where the run has nothing for it to judge.
     """
@@ -104,6 +110,7 @@ def rule(
             doc=inspect.getdoc(judge) or "",
             judge=judge,
             follows=frozenset(follows),
+            title=title,
         )
 
     return decorate

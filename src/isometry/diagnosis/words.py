@@ -1,5 +1,6 @@
 """Phrases that several findings share: names of layers in a row, decades, steps."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,15 +73,19 @@ def _row(names: Sequence[str]) -> str:
 
 
 def per_layer(names: Sequence[str], steps: NDArray[np.float64], verb: str) -> str:
-    """``layers fc3 … fc8 each lose 0.60 decades``; where they differ much, what they lose together, and which most."""
+    """``layers fc3 … fc8 each lose 0.60 decades``; where they differ much, what they lose together, and which most.
+
+    Names that say themselves that they are layers', as ``layers.3`` does, are not told so once more.
+    """
+    kind = "" if re.match(r"layers?[^A-Za-z]", names[0]) else "layer " if len(names) == 1 else "layers "
     middle = float(np.median(steps))
     if len(names) == 1:
-        return f"layer {names[0]} {verb}s {decades(float(steps[0]))} decades"
+        return f"{kind}{names[0]} {verb}s {decades(float(steps[0]))} decades"
     if np.abs(steps - middle).max() <= limits.EVEN.value * abs(middle):
-        return f"layers {_row(names)} each {verb} {decades(middle)} decades"
+        return f"{kind}{_row(names)} each {verb} {decades(middle)} decades"
     most = int(np.argmax(steps))
     return (
-        f"layers {_row(names)} {verb} {decades(float(steps.sum()))} decades together, "
+        f"{kind}{_row(names)} {verb} {decades(float(steps.sum()))} decades together, "
         f"{decades(float(steps[most]))} of them at {names[most]}"
     )
 
@@ -92,20 +97,24 @@ def stretches(names: Sequence[str], steps: NDArray[np.float64], parts: Sequence[
 
 
 def sentence(*parts: str) -> str:
-    """The parts that say something, joined by semicolons, with a capital letter in front."""
+    """The parts that say something, joined by semicolons, with a capital letter in front if a word of ours is there."""
     text = "; ".join(part for part in parts if part)
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if text.split(" ", 1)[0].isalpha() else text
 
 
 def opening(text: str) -> str:
     """The text with a capital letter where it begins with our own word; a layer's name is left as it is."""
-    return text[:1].upper() + text[1:] if text.startswith("layer") else text
+    return text[:1].upper() + text[1:] if re.match(r"layers? [^A-Za-z ]", text) else text
+
+
+SAID = {"between": "what lies between layers", "inside": "what happens inside layers"}
+"""Names of causes as they stand in a sentence, where that is not as they are."""
 
 
 def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:
     """``of the 7.0 lost in all, 6.6 are the quarter slope of sigmoid``; empty where no cause stands out.
 
-    Where large causes work against one another shares would mislead; then the signed decades are told side by side.
+    Where large causes work against one another shares would mislead; then both sides are told, and what is left.
     """
     sign = -1.0 if lost else 1.0
     large = [cause for cause in causes if abs(cause.decades or 0.0) >= limits.LEADING.value * total]
@@ -113,10 +122,40 @@ def because(causes: Sequence[Cause], total: float, *, lost: bool) -> str:
     if not large or any(cause.name == UNKNOWN for cause in large):
         return ""
     if any((cause.decades or 0.0) * sign < 0 for cause in large):
-        parts = ", ".join(f"{cause.decades or 0.0:+.1f} {cause.name}".replace("-", "−") for cause in large)
-        return f"the {decades(total)} {verb} in all are {parts}"
+        return f"{_balance(causes, large, lost=lost)}: {decades(total)} are {verb} in all"
     first = max(large, key=lambda cause: abs(cause.decades or 0.0))
-    amount, name = abs(first.decades or 0.0), first.words.split(": ", 1)[1].split(",")[0].split(";")[0]
+    amount, name = abs(first.decades or 0.0), _said(first)
     if amount > limits.WHOLLY.value * total:
         return f"{decades(total)} are {verb} in all, by {name}"
     return f"of the {decades(total)} {verb} in all, {decades(amount)} are {name}"
+
+
+def _said(cause: Cause) -> str:
+    """What a cause is, without its decades: its sentence up to the first comma or semicolon outside of brackets."""
+    text = cause.words.split(": ", 1)[1]
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter in ",;" and not depth:
+            return text[:place]
+    return text
+
+
+def _balance(causes: Sequence[Cause], large: Sequence[Cause], *, lost: bool) -> str:
+    """``16 are lost, by slope of sigmoid, and 14 won back, mostly by weight alignment``: what cancels, side by side."""
+    sign = -1.0 if lost else 1.0
+    first, second = ("are lost", "won back") if lost else ("are gained", "lost again")
+    return f"{_side(causes, large, sign, first)}, and {_side(causes, large, -sign, second)}"
+
+
+def _side(causes: Sequence[Cause], large: Sequence[Cause], sign: float, verb: str) -> str:
+    """All that works in one direction, and the names of what is large there."""
+    whole = sum(max(sign * (cause.decades or 0.0), 0.0) for cause in causes)
+    chosen = [cause for cause in large if sign * (cause.decades or 0.0) > 0]
+    if not chosen:
+        return f"{decades(whole)} {verb}"
+    chosen.sort(key=lambda cause: -abs(cause.decades or 0.0))
+    told = sum(abs(cause.decades or 0.0) for cause in chosen)
+    names = [SAID.get(cause.name, cause.name) for cause in chosen]
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return f"{decades(whole)} {verb}, {'' if told > limits.WHOLLY.value * whole else 'mostly '}by {listed}"

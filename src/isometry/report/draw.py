@@ -40,7 +40,7 @@ from isometry.report.palette import LIGHT, SEVERITY_LIGHT, SYMBOLS, cividis, sty
 from isometry.report.pictures import album
 from isometry.report.placing import layer_names, spread, text_width, ticks
 from isometry.report.text import headline, healthy_sentence, tone_of, where_and_when
-from isometry.report.words import clean, problem, run_line
+from isometry.report.words import clean, run_line, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +217,7 @@ def told_findings(diagnosis: Diagnosis) -> list[Written]:
     for finding in diagnosis.findings[:MOST_FINDINGS]:
         severity = Severity(finding.severity).name
         where = ", ".join(where_and_when(finding, order))
-        title = f"{severity}  {problem(finding.problem)}   ·   {where}"
+        title = f"{severity}  {titled(finding)}   ·   {where}"
         lines.append(Written(title, 0.27, 11.0, SEVERITY_LIGHT[severity], "bold"))
         lines += [Written(line, 0.25, 11.0, INK) for line in textwrap.wrap(clean(finding.summary), 150)]
         lines.append(Written("", 0.1, 1.0, INK))

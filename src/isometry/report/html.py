@@ -30,7 +30,7 @@ from isometry.report.text import (
     unchecked_problems,
     where_and_when,
 )
-from isometry.report.words import counted, measured, notes_of, number, plural, problem, run_line
+from isometry.report.words import counted, measured, notes_of, number, plural, run_line, titled
 
 __all__ = ["agenda", "checks", "findings", "gallery", "header", "page", "verdict"]
 
@@ -95,7 +95,7 @@ def agenda(diagnosis: Diagnosis) -> str:
         severity = Severity(finding.severity).name
         where = where_and_when(finding, order)[0]
         entries.append(
-            f'<li class="{severity}"><b>{severity}</b> <a href="#finding-{place}">{safe(problem(finding.problem))}</a>'
+            f'<li class="{severity}"><b>{severity}</b> <a href="#finding-{place}">{safe(titled(finding))}</a>'
             f" {safe(where)}</li>"
         )
     return f'<ul class="agenda">{"".join(entries)}</ul>'
@@ -111,7 +111,7 @@ def findings(diagnosis: Diagnosis, proofs: Sequence[Chart | None]) -> Iterable[s
         yield '<section aria-label="Findings" style="margin-top:3rem">'
     for place, (finding, proof) in enumerate(zip(diagnosis.findings, proofs, strict=True), start=1):
         severity = Severity(finding.severity).name
-        name = problem(finding.problem)
+        name = titled(finding)
         picture = figure(proof, f"picture-{place}", width=660) if proof is not None else ""
         yield (
             f'<article class="finding {severity}{" pictured" if picture else ""}" id="finding-{place}" '

@@ -13,7 +13,7 @@ from isometry.report.text import (
     unchecked_problems,
     where_and_when,
 )
-from isometry.report.words import clean, number, problem, run_line
+from isometry.report.words import clean, number, run_line, titled
 
 __all__ = ["checked", "finding_parts", "markdown", "plain", "table"]
 
@@ -44,7 +44,7 @@ def checked(diagnosis: Diagnosis) -> list[str]:
 def finding_parts(finding: Finding, order: Sequence[str]) -> list[str]:
     """One finding, paragraph by paragraph. ``order``: all layers of the run, input first."""
     parts = [
-        f"## {Severity(finding.severity).name}: {problem(finding.problem)}",
+        f"## {Severity(finding.severity).name}: {titled(finding)}",
         f"_{plain(', '.join(where_and_when(finding, order)))}_",
         plain(finding.summary),
     ]

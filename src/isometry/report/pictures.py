@@ -10,7 +10,7 @@ from isometry.errors import NotRecorded
 from isometry.history.run import Run
 from isometry.report.chart import Chart, Heat, Line, Rule, Shape, Span
 from isometry.report.plot import Plot, plots
-from isometry.report.words import layer_range, problem
+from isometry.report.words import layer_range, titled
 
 __all__ = ["Album", "Missing", "album", "marked"]
 
@@ -75,7 +75,7 @@ def marked(chart: Chart, findings: Iterable[Finding], run: Run, *, spans: bool =
         if chart.x.scale == "layers" and spans:
             added += _spans(finding, run)
         elif _shows_steps(chart) and finding.first_step is not None and finding.first_step > _start(run):
-            rules.setdefault(finding.first_step, []).append(problem(finding.problem))
+            rules.setdefault(finding.first_step, []).append(titled(finding))
     added += [Rule(float(step), _rule_words(names)) for step, names in sorted(rules.items())]
     return replace(chart, shapes=chart.shapes + tuple(added)) if added else chart
 
@@ -100,6 +100,6 @@ def _spans(finding: Finding, run: Run) -> list[Span]:
     at = np.array(sorted(order.index(name) for name in finding.layers if name in order), dtype=np.int64)
     if not at.size or at.size == len(order):
         return []
-    words = f"{problem(finding.problem)}: {layer_range(finding.layers, order.names, 50)}"
+    words = f"{titled(finding)}: {layer_range(finding.layers, order.names, 50)}"
     parts = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
     return [Span(float(part[0]), float(part[-1]), words) for part in parts]

@@ -10,7 +10,7 @@ from isometry.diagnosis import limits
 from isometry.diagnosis.finding import AS_IT_IS, Cause, Diagnosis, Finding, Severity
 from isometry.history.run import Run
 from isometry.report.lines import INDENT, Lines
-from isometry.report.words import clean, decades, layer_range, notes_of, problem, run_line
+from isometry.report.words import clean, decades, layer_range, notes_of, problem, run_line, titled
 from isometry.shown import presents
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "headline",
     "healthy_sentence",
     "run_text",
+    "said_first",
     "tell",
     "terminal_width",
     "told_causes",
@@ -45,12 +46,14 @@ HEADLINES = {
     "non_finite": "Numbers are no longer finite",
     "learning_rate_too_high": "The learning rate is too high",
     "learning_rate_too_low": "The learning rate is too low",
-    "unscaled_input": "Inputs or targets are out of scale",
+    "unscaled_input": "Inputs are out of scale",
     "no_gradient": "Parameters receive no gradient",
     "loss_not_decreasing": "The loss does not fall",
     "loss_spike": "The loss jumps",
+    "unscaled targets": "Targets are out of scale",
+    "answers out of reach": "The output cannot give what the loss asks for",
 }
-"""Each problem as a short sentence."""
+"""Each problem as a short sentence, by its name or its title."""
 
 
 def wants_colour(stream: IO[str] | None = None, environment: Mapping[str, str] = os.environ) -> bool:
@@ -137,8 +140,12 @@ def headline(diagnosis: Diagnosis) -> str:
     """The verdict in one line."""
     if diagnosis.healthy:
         return "This training is healthy" if diagnosis.checked else "Nothing could be checked"
-    worst = diagnosis.findings[0].problem
-    return HEADLINES.get(worst, problem(worst).capitalize())
+    return said_first(diagnosis.findings[0])
+
+
+def said_first(finding: Finding) -> str:
+    """The worst finding as a short sentence."""
+    return HEADLINES.get(finding.title or finding.problem, titled(finding).capitalize())
 
 
 ROUNDS_TO_NOTHING = 0.05
@@ -240,7 +247,7 @@ def checked_facts(diagnosis: Diagnosis) -> list[str]:
 def tell(lines: Lines, finding: Finding, order: Sequence[str]) -> None:
     """Write a finding: title, summary, causes, what it means, forecasts. ``order``: all layers, input first."""
     severity = Severity(finding.severity).name
-    title = f"{lines.styled(severity, severity)}  {lines.styled('strong', problem(finding.problem) or 'finding')}"
+    title = f"{lines.styled(severity, severity)}  {lines.styled('strong', titled(finding) or 'finding')}"
     lines.titled(title, ", ".join(where_and_when(finding, order, width=lines.width - 40)))
     lines.wrapped("", clean(finding.summary), hanging=INDENT, indent=INDENT)
     label = "because"

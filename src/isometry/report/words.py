@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isometry.diagnosis.finding import Finding
 from isometry.history.run import Run
 
 __all__ = [
@@ -24,12 +25,18 @@ __all__ = [
     "run_line",
     "shortened",
     "times",
+    "titled",
 ]
 
 
 def problem(identifier: str) -> str:
     """``vanishing_gradient`` as a reader says it: ``vanishing gradient``."""
     return identifier.replace("_", " ").replace("non finite", "non-finite")
+
+
+def titled(finding: Finding) -> str:
+    """What a finding is called: its title, or else its problem."""
+    return finding.title or problem(finding.problem)
 
 
 def clean(text: str) -> str:

@@ -125,7 +125,8 @@ def _notes(untreated: Arm, left: int, *, told: bool) -> list[str]:
     fallen = sum(not isfinite(course.score) for course in untreated.courses)
     if fallen and (untreated.faults or not told):
         faults = f": {'; '.join(untreated.faults)}" if untreated.faults else ""
-        notes.append(f"Without a change training breaks down from {fallen} of {len(seeds)} seeds{faults}.")
+        which = "the one seed that there is" if len(seeds) == 1 else f"{fallen} of {len(seeds)} seeds"
+        notes.append(f"Without a change training breaks down from {which}{faults}.")
     if len(seeds) == 1:
         notes.append("One seed tells no scatter, so only a breakdown could be told from luck. Take three or more.")
     if len(seeds) == 2:

@@ -154,3 +154,11 @@ def test_runs_of_earlier_versions_are_not_judged():
     event = {"step": 0, "kind": "cross_entropy", "classes": 4}
     with pytest.raises(NotRecorded):
         answers_out_of_reach(make_run(delta_rms=[1.0, 1.0], events={"loss_kind": [event]}))
+
+
+def test_it_is_not_told_as_a_matter_of_inputs(tmp_path):
+    run = trained(chain(nn.Softmax(dim=-1)), F.cross_entropy, CLASSES, tmp_path)
+    told = str(isometry.diagnose(run, only=["D103"]))
+    assert told.count("answers out of reach") == 1
+    assert "unscaled input" not in told.lower()
+    assert [finding.problem for finding in isometry.diagnose(run, only=["D103"]).findings] == ["unscaled_input"]

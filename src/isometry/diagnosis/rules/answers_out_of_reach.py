@@ -18,7 +18,7 @@ LOGITS = ("cross_entropy", "binary_cross_entropy")
 ELEMENTWISE = frozenset(RANGES) - {"softmax"}
 
 
-@rule("D103", problem="unscaled_input", reads=[])
+@rule("D103", problem="unscaled_input", title="answers out of reach", reads=[])
 def answers_out_of_reach(run: Run) -> Iterable[Finding]:
     """The output goes through a φ whose range leaves out what the loss asks for.
 

@@ -15,7 +15,7 @@ __all__ = ["unscaled_targets"]
 REGRESSION = frozenset({"mse", "l1", "smooth_l1"})
 
 
-@rule("D102", problem="unscaled_input", reads=[])
+@rule("D102", problem="unscaled_input", title="unscaled targets", reads=[])
 def unscaled_targets(run: Run) -> Iterable[Finding]:
     """A regression is asked for numbers much larger or smaller than 1, or far from zero compared with their spread.
 

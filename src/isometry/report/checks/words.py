@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from isometry.diagnosis.check import Check, Prediction
 from isometry.diagnosis.finding import Diagnosis
 from isometry.history.inspection import JacobianFacts, Spectrum
-from isometry.report.text import HEADLINES
-from isometry.report.words import called, clean, counted, notes_of, number, plural, problem
+from isometry.report.text import said_first
+from isometry.report.words import called, clean, counted, notes_of, number, plural
 
 __all__ = [
     "JACOBIAN",
@@ -74,8 +74,7 @@ def _drawn(prediction: Prediction) -> str:
 def headline(check: Check) -> str:
     """The verdict in one line."""
     if not check.healthy:
-        worst = check.findings[0].problem
-        return HEADLINES.get(worst, problem(worst).capitalize())
+        return said_first(check.findings[0])
     return "Healthy before its first step" if check.diagnosis.checked else "Nothing could be checked"
 
 

@@ -5,7 +5,7 @@ import math
 from isometry.diagnosis.finding import Diagnosis, Severity
 from isometry.network.script import Script
 from isometry.report.chart import Table
-from isometry.report.words import clean, decades, notes_of, plural, problem
+from isometry.report.words import clean, decades, notes_of, plural, titled
 from isometry.treatment.contrast import Contrast, number
 from isometry.treatment.naming import details
 from isometry.treatment.outcome import Arm, Outcome
@@ -120,7 +120,7 @@ def state(diagnosis: Diagnosis | None) -> str:
         return "healthy"
     worst: dict[str, list[Severity]] = {}
     for finding in bad:
-        worst.setdefault(problem(finding.problem), []).append(Severity(finding.severity))
+        worst.setdefault(titled(finding), []).append(Severity(finding.severity))
     return "; ".join(
         f"{name} ({found[0].name}{f', {len(found)} findings' if len(found) > 1 else ''})"
         for name, found in worst.items()
