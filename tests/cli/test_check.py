@@ -130,6 +130,24 @@ def test_script_that_swallows_everything_takes_no_step(check: Check) -> None:
     assert ended.code == 0
 
 
+ENDLESS = """
+while True:
+    try:
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+    except BaseException as fault:
+        print("caught", type(fault).__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_script_that_cannot_be_left_is_checked_where_it_stands(check: Check) -> None:
+    ended = check("train.py", train=HEAD + ENDLESS)
+    assert ended.out == "caught SystemExit\n" * 5 + "checked: Sequential\n"
+    assert ended.code == 0
+
+
 VALIDATES_FIRST = """
 model.eval()
 print(float(cross_entropy(model(torch.zeros(3, 4)), y[:3]).detach()))

@@ -6,7 +6,7 @@ It stands here and not in ``network``, because a watch hands out a ``Run``, and 
 import importlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
@@ -70,6 +70,9 @@ class Watch(Protocol):
 
 class Capture(Protocol):
     """A training that is followed until its first step. It leaves the script there, as ``sys.exit()`` does."""
+
+    swallowed: Callable[[], None] | None
+    """Called in the script's own frames where it cannot be left so, because it catches whatever is raised."""
 
     @property
     def captured(self) -> Any:

@@ -135,6 +135,7 @@ def capture_script(
     *,
     module: bool = False,
     begin: Callable[[], None] | None = None,
+    swallowed: Callable[[CaptureOutcome], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> CaptureOutcome:
     """Run a script until it is about to take its first training step, and leave it there.
@@ -147,14 +148,25 @@ def capture_script(
         arguments: the script's own arguments.
         module: whether ``script`` is a module's name.
         begin: called when the script has been found.
+        swallowed: gets the outcome where the script catches that exception again and again; it is called in the
+            script's own frames, and ends the process.
         warn: told in one sentence if isometry itself fails.
 
     Raises:
         UnsupportedModel: there is no such script.
     """
+    path = list(sys.path)
 
     def attach(framework: str) -> Capture:
-        return load_adapter(framework).capturing()
+        capture = load_adapter(framework).capturing()
+
+        def hand_over() -> None:
+            assert swallowed is not None
+            sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
+            swallowed(CaptureOutcome(0, capture.captured, uses_framework=True, trouble=capture.trouble))
+
+        capture.swallowed = hand_over if swallowed is not None else None
+        return capture
 
     guests = _Guests(attach, lambda capture: capture.is_reached, warn or _to_stderr)
     exit_code, _, forked = _visited(script, arguments, module, guests, begin or (lambda: None))

@@ -4,7 +4,8 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,17 +79,20 @@ def check(
     """
     output = stdout_for_json() if as_json else sys.stdout
     options: dict[str, Any] = {"nets": nets, "seconds": time}
+
+    def told(checked: Check) -> int:
+        if as_json:
+            print_json(checked.to_dict(), stream=output)
+        else:
+            print_words(str(checked), stream=output)
+        if report is not None:
+            say(f"report  {api.report(checked, _file_for(report, _name(target, module)))}")
+        return exit_code(checked.diagnosis, fail_on)
+
     if not module and names_experiment(target):
-        checked = _experiment(target, arguments or (), options)
+        code = told(_experiment(target, arguments or (), options))
     else:
-        checked = _script(target, arguments or (), module, options)
-    if as_json:
-        print_json(checked.to_dict(), stream=output)
-    else:
-        print_words(str(checked), stream=output)
-    if report is not None:
-        say(f"report  {api.report(checked, _file_for(report, _name(target, module)))}")
-    code = exit_code(checked.diagnosis, fail_on)
+        code = told(_script(target, arguments or (), module, options, told))
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         _leave_at_once(code)
     raise typer.Exit(code)
@@ -114,17 +118,43 @@ def _experiment(target: str, arguments: Sequence[str], options: dict[str, Any]) 
         return api.check(experiment, **options)
 
 
-def _script(target: str, arguments: Sequence[str], module: bool, options: dict[str, Any]) -> Check:
+def _script(
+    target: str, arguments: Sequence[str], module: bool, options: dict[str, Any], told: Callable[[Check], int]
+) -> Check:
     """What the script was about to train, checked.
 
     Raises:
         typer.Exit: it came to no first step; why has been said.
     """
+
+    def end_here(outcome: CaptureOutcome) -> None:
+        """The script swallows whatever would end it, so it is checked where it stands."""
+        code = NOTHING_CHECKED
+        try:
+            code = told(_checked(outcome, options))
+        except typer.Exit as leaving:
+            code = leaving.exit_code
+        except IsometryError as fault:
+            say(f"isometry: {fault}")
+        except Exception:  # noqa: BLE001  the script would swallow it too
+            traceback.print_exc()
+        finally:
+            _leave_at_once(code)
+
     outcome = capture_script(
-        target, arguments, module=module, begin=lambda: say(f"isometry  checking {target}"), warn=say
+        target,
+        arguments,
+        module=module,
+        begin=lambda: say(f"isometry  checking {target}"),
+        swallowed=end_here,
+        warn=say,
     )
     if outcome.forked:
         raise typer.Exit(outcome.exit_code)
+    return _checked(outcome, options)
+
+
+def _checked(outcome: CaptureOutcome, options: dict[str, Any]) -> Check:
     if outcome.captured is None:
         say(f"isometry  nothing was checked: {_why_not(outcome)}")
         raise typer.Exit(outcome.exit_code or NOTHING_CHECKED)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
@@ -29,6 +29,10 @@ __all__ = ["Captured", "TorchCapture", "capturing"]
 
 STEPS_WITHOUT_MODEL = 100
 """Optimiser steps, none of whose gradients came from a module's call, after which a script is not followed further."""
+
+
+LEAVINGS = 5
+"""So often a script is left by an exception; one that cleans up with its model meets a few of them on its way out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +72,15 @@ class TorchCapture:
     """A training that is being followed. Once it has what it wants, it leaves the script as ``sys.exit()`` does.
 
     That is the one exception which ``except Exception``, threads and event loops all let pass in silence. A script may
-    still swallow it, so it is raised anew wherever the training is met again.
+    still swallow it, so it is raised anew wherever the training is met again; not for ever, if ``swallowed`` is set.
     """
 
     def __init__(self) -> None:
         self.captured: Captured | None = None
         self.trouble: str | None = None
         """Why nothing was captured although a step was met."""
+        self.swallowed: Callable[[], None] | None = None
+        self._leavings = 0
         self._process = os.getpid()
         self._open = _Open()
         self._numbers = count()
@@ -110,8 +116,13 @@ class TorchCapture:
         return self._busy or self._closed or os.getpid() != self._process
 
     def _leave_script(self) -> None:
-        if self.is_reached:
-            raise SystemExit(0)
+        if not self.is_reached:
+            return
+        self._leavings += 1
+        if self._leavings > LEAVINGS and self.swallowed is not None:
+            self.close()
+            self.swallowed()
+        raise SystemExit(0)
 
     @contextlib.contextmanager
     def _noting_faults(self) -> Iterator[None]:
