@@ -183,6 +183,7 @@ HARDLY_FALLEN = Limit(0.3, "share of the loss", CURVES)
 NOTHING_GAINED = Limit(0.02, "share of the loss", CURVES)
 CERTAIN = Limit(3.0, "standard deviations", "Mann-Kendall score of 20 block medians, one in 700 by chance")
 WARM_UP = Limit(1.05, "end over middle", "a rate that still grows has not been tried yet")
+STARVED_PULL = Limit(-2.0, "decades", f"{TWINS}, 2026-11: rates too low −1.2 and above, vanishing δ −1.4 to −7")
 STARVED = Limit(2.0, "decades", "where δ falls that far the rate is not what holds the layers back")
 
 OVERSHOOT = Limit(0.15, "update ratio", CURVES)

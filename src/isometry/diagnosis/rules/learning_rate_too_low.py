@@ -8,6 +8,7 @@ from isometry.diagnosis import limits
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.level import Level, has_rivals, level_of, loss_series
 from isometry.diagnosis.pace import UPDATE_RMS, WEIGHT_RMS, Pace, optimisers, pace_of
+from isometry.diagnosis.pull import is_starved
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -34,8 +35,9 @@ def learning_rate_too_low(run: Run) -> Iterable[Finding]:
     height, the steps were too small for the length of the run.
 
     How it is told apart: a converged network has a low loss; a pretrained one began below guessing and may well be
-    tuned with tiny steps; with vanishing gradients only the early layers rest, or δ falls along depth; while a
-    warm-up still raises the rate nothing is said, and nothing about runs of less than 100 steps.
+    tuned with tiny steps; with vanishing gradients only the early layers rest, or δ falls along depth, or, where no δ
+    was recorded, ‖∂L/∂W‖ · ‖W‖ is less than a hundredth of the loss; while a warm-up still raises the rate nothing is
+    said, and nothing about runs of less than 100 steps.
 
     What is not seen: rates that are three or ten times too low. They look like a run that was stopped early.
 
@@ -49,6 +51,11 @@ def learning_rate_too_low(run: Run) -> Iterable[Finding]:
     pace = pace_of(run)
     if not _is_slow(pace) or not _is_unlearned(level) or _is_warming_up(run) or _is_starved(run):
         return
+    if is_starved(run):
+        raise NotRecorded(
+            "the gradients are so small that no rate would help, and why is not seen, for no δ was recorded: "
+            "`isometry check` sees the signals"
+        )
     moved, late = float(pace.moved.max()), float(np.nanmax(pace.late))
     yield Finding(
         severity=Severity.HARMS if level.fallen < limits.NOTHING_GAINED.value else Severity.SLOWS,

@@ -7,6 +7,7 @@ import numpy as np
 from isometry.diagnosis import limits
 from isometry.diagnosis.finding import PROBLEMS, Cause, Evidence, Finding, Severity
 from isometry.diagnosis.level import Level, has_rivals, level_of, loss_series
+from isometry.diagnosis.pull import is_starved
 from isometry.diagnosis.rule import rule
 from isometry.errors import NotRecorded
 from isometry.history.run import Run
@@ -52,7 +53,7 @@ def loss_not_decreasing(run: Run) -> Iterable[Finding]:
     rough = level.course.noise > limits.ROUGH.value * level.course.end and bool((values > 0).all())
     flat = _is_level(values[np.isfinite(values)], level) if rough else _is_flat(level)
     if flat or _is_guessing(level):
-        yield _finding(level)
+        yield _finding(run, level)
         return
     share = _spread_of_answers(run) if rough and _is_trendless(level) else None
     if share is not None and share < limits.SAME_ANSWER.value:
@@ -154,12 +155,13 @@ def _is_guessing(level: Level) -> bool:
     return course.lowest > near and course.end > near and -course.late_trend < limits.LITTLE_FALLEN.value * course.end
 
 
-def _finding(level: Level) -> Finding:
+def _finding(run: Run, level: Level) -> Finding:
     course = level.course
     rose = level.fallen < -limits.LITTLE_FALLEN.value
     how = f"rose from {level.reference:.3g} to {course.end:.3g}" if rose else f"stayed at {course.end:.3g}"
     at_guessing = level.guessing is not None and abs(course.end / level.guessing - 1) < limits.AT_GUESSING.value
     beside = ", which is what guessing gives" if at_guessing and not rose else ""
+    causes = (Cause("guessing", None, "An answer that ignores the inputs would do as well."),) if beside else ()
     evidence: list[Evidence] = [limits.LITTLE_FALLEN.evidence("part of the loss that is gone", level.fallen)]
     if level.guessing is not None:
         evidence.append(
@@ -168,7 +170,18 @@ def _finding(level: Level) -> Finding:
     return Finding(
         severity=Severity.HARMS,
         summary=f"the loss {how} over {course.steps} steps{beside}",
-        causes=(Cause("guessing", None, "An answer that ignores the inputs would do as well."),) if beside else (),
+        causes=causes + _starving(run),
         evidence=tuple(evidence),
         consequence="The network has learned nothing that shows in its loss.",
     )
+
+
+def _starving(run: Run) -> tuple[Cause, ...]:
+    """Gradients that are too small for any rate, where the run does not hold what would show why."""
+    if not is_starved(run):
+        return ()
+    words = (
+        "The gradients are so small that a step of a layer's own size would change the loss by less than a hundredth. "
+        "Why is not seen in this run, which holds no signals: `isometry check` sees them."
+    )
+    return (Cause("small gradients", None, words),)
