@@ -55,6 +55,7 @@ PRECISION = {
     "U102": _precision(32, of=32),
     "W101": _precision(41, of=41),
     "W102": _precision(10, of=10),
+    "W103": Limit(0.95, "share of findings", f"{TWINS}, 2026-11, first losses: 10 of 10, as above"),
 }
 """Confidence of each rule: how often it was right where it said that something slows, harms or stops."""
 
@@ -141,6 +142,10 @@ CRITICAL_WEIGHT = {
 OVERSIZED = Limit(
     3.0, "times the critical σ_w", "2026-11, small transformers: 2 costs nothing, 3 a fifth of the score, 10 all of it"
 )
+LOUD = Limit(
+    30.0, "times guessing", "2026-11: 180 healthy twins begin at 7.5 at most; from 12 on a loud head costs 2 % or more"
+)
+DEAFENING = Limit(300.0, "times guessing", "2026-11: loud heads cost a tenth under Adam, all under SGD at rates of use")
 DRIFT_SLOWS = Limit(2.0, "decades", "as the fall of δ")
 DRIFT_HARMS = Limit(4.0, "decades", "as the fall of δ")
 BLAMED = Limit(0.5, "share of the drift", "the draw is the leading cause if it explains more than half")
@@ -168,6 +173,7 @@ UNDERFLOW = Limit(
 )
 MOSTLY = Limit(0.5, "share of recorded steps", "more often than not")
 KEPT_STILL = Limit(0.85, "share of weights with a gradient", f"{TWINS}: at most 0.83, and at least 0.86")
+LEFT_UNDONE = Limit(0.2, "share of guessing", "2026-11, bfloat16: 0.36 where it cost a fifth of the score, else 0.04")
 ADDED_UP = Limit(500, "steps", "before that, steps of half a unit in the last place of bfloat16 do not add up to much")
 
 ABOVE_NOISE = Limit(3.0, "standard deviations", "three-sigma rule")

@@ -83,3 +83,12 @@ def test_regression_that_stops_at_the_noise_of_its_targets_is_no_finding() -> No
     loss = noisy(np.r_[2.2, 1.8, np.full(STEPS - 2, 1.5)], noise=0.3)
     ratio = np.r_[np.full(20, 0.6), np.full(STEPS - 20, 0.02)]
     assert learning_rate_too_high(trained(loss, ratio, kind=kind)) == ()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [(2.5, "250% of their size"), (12.0, "by up to 12 times their size"), (3e20, "more than a million times their")],
+)
+def test_large_steps_are_told_in_words_that_can_be_read(ratio: float, words: str) -> None:
+    (finding,) = learning_rate_too_high(trained(flat(), ratio))
+    assert words in finding.summary

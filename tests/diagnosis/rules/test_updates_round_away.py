@@ -1,5 +1,6 @@
 """N202 tells weights that are too coarse for their updates."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,8 @@ import isometry
 from isometry.diagnosis.finding import Severity
 from isometry.diagnosis.rules.updates_round_away import updates_round_away
 from isometry.errors import NotRecorded
+from isometry.network.architecture import Layer
+from tests.runs import make_run
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(4))
 Y = X @ torch.randn(8, 2, generator=torch.Generator().manual_seed(5))
@@ -82,3 +85,24 @@ def test_little_that_is_left_after_a_warm_up_is_a_note(tmp_path):
 def test_weights_in_float32_are_not_looked_at(tmp_path):
     with pytest.raises(NotRecorded, match="half precision"):
         updates_round_away(trained(tmp_path, weights=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("left", "still", "severity"),
+    [(0.35, (0, 1), Severity.SLOWS), (0.05, (0, 1), Severity.NOTE), (0.35, (0,), Severity.NOTE)],
+)
+def test_it_slows_where_all_hidden_layers_stand_still_and_much_is_left(left, still, severity):
+    shape, names = (64, 64), ("a", "b", "out")
+    layers = [Layer(name, "linear", "Linear", weight_shape=shape, dtype="bfloat16") for name in names]
+    zeros = [4000.0 if place in still else 100.0 for place in range(3)]
+    run = make_run(
+        layers=layers,
+        steps=range(0, 1000, 100),
+        update_count=4096.0,
+        update_zeros=zeros,
+        weight_gradient_count=4096.0,
+        weight_gradient_zeros=0.0,
+        scalars={"loss": np.linspace(1.0, left, 1000)},
+    )
+    (finding,) = updates_round_away(run)
+    assert finding.severity == severity

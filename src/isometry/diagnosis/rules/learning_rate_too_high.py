@@ -89,7 +89,7 @@ def _finding(run: Run, pace: Pace, level: Level) -> Finding:
     return Finding(
         severity=Severity.HARMS if back else Severity.SLOWS,
         summary=(
-            f"one step changed the weights by up to {_readable(highest)} of their size, and the loss "
+            f"one step changed the weights by up to {_readable(highest, 'their size')}, and the loss "
             + ("ended where it began or above" if back else f"got stuck at {1 - level.fallen:.0%} of its height")
         ),
         layers=pace.names,
@@ -119,7 +119,7 @@ def _lost(run: Run, pace: Pace, values: NDArray[np.float64]) -> Iterable[Finding
     yield Finding(
         severity=Severity.STOPS,
         summary=(
-            f"steps of up to {_readable(float(np.nanmax(before)))} of the weights' size drove the loss "
+            f"steps of up to {_readable(float(np.nanmax(before)), "the weights' size")} drove the loss "
             + (f"from {finite[0]:.3g} to {finite.max():.3g} and " if finite.max() > finite[0] else "")
             + "out of the range of numbers"
         ),
@@ -158,5 +158,7 @@ def _ratios(pace: Pace) -> tuple[Evidence, ...]:
     )
 
 
-def _readable(share: float) -> str:
-    return f"{share:.0%}" if share < limits.BLOWN_UP.value else f"{share:.2g} times"
+def _readable(share: float, size: str) -> str:
+    if share < limits.BLOWN_UP.value:
+        return f"{share:.0%} of {size}"
+    return f"{share:.2g} times {size}" if share < limits.UNTOLD.value else f"more than a million times {size}"

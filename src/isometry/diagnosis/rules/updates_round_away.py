@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from isometry.diagnosis import limits
-from isometry.diagnosis.course import has_learned
+from isometry.diagnosis.course import has_learned, loss_progress
 from isometry.diagnosis.finding import Cause, Finding, Severity
 from isometry.diagnosis.precision import HALF
 from isometry.diagnosis.rule import rule
@@ -31,7 +31,8 @@ def updates_round_away(run: Run) -> Iterable[Finding]:
     How it is told apart: among the weights with a gradient those are counted that did not move, and only of layers
     whose weights themselves are held in half precision; autocast leaves them in float32. Few of them are no harm: the
     others go on. Steps at a rate of 0 do not count, nor those of a warm-up, whose rate is still to rise. Where the loss
-    fell all the same, or little is left of the run after the warm-up, it is a note.
+    fell all the same, or little is left of the run after the warm-up, it is a note; but it slows where every hidden
+    layer stands still and a fifth of what guessing loses is left at the end.
 
     Sources: Micikevicius et al. 2018, section 3.1; IEEE 754-2019.
     """
@@ -51,7 +52,7 @@ def updates_round_away(run: Run) -> Iterable[Finding]:
     names = tuple(run.architecture.names[place] for place in concerned)
     share, kind = float(typical.max()), run.architecture[names[0]].dtype
     yield Finding(
-        severity=_severity(run, first, len(concerned) == len(places)),
+        severity=_severity(run, first, len(concerned) == len(places), set(places[:-1]) <= set(concerned)),
         summary=f"Updates round away in {span(names)}: {share:.0%} of the weights with a gradient stay as they are",
         layers=names,
         first_step=first,
@@ -84,7 +85,11 @@ def _is_stepped(run: Run) -> np.ndarray:
     return stepped
 
 
-def _severity(run: Run, first: int, is_everywhere: bool) -> Severity:
-    if has_learned(run) or run.history.begin + run.history.total_steps - first < limits.ADDED_UP.value:
+def _severity(run: Run, first: int, is_everywhere: bool, is_hidden: bool) -> Severity:
+    """``is_hidden``: whether every layer but the last one stands still."""
+    if run.history.total_steps - first < limits.ADDED_UP.value:
         return Severity.NOTE
+    if has_learned(run):
+        left = 1 - (loss_progress(run) or 0.0)
+        return Severity.SLOWS if is_hidden and left > limits.LEFT_UNDONE.value else Severity.NOTE
     return Severity.HARMS if is_everywhere else Severity.SLOWS
