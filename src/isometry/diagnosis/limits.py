@@ -55,7 +55,7 @@ PRECISION = {
     "U102": _precision(32, of=32),
     "W101": _precision(41, of=41),
     "W102": _precision(10, of=10),
-    "W103": Limit(0.95, "share of findings", f"{TWINS}, 2026-11, first losses: 10 of 10, as above"),
+    "W103": Limit(0.95, "share of findings", "2026-11, first losses of the twins: 10 of 10, as above"),
 }
 """Confidence of each rule: how often it was right where it said that something slows, harms or stops."""
 
@@ -143,7 +143,7 @@ OVERSIZED = Limit(
     3.0, "times the critical σ_w", "2026-11, small transformers: 2 costs nothing, 3 a fifth of the score, 10 all of it"
 )
 LOUD = Limit(
-    30.0, "times guessing", "2026-11: 180 healthy twins begin at 7.5 at most; from 12 on a loud head costs 2 % or more"
+    30.0, "times guessing", "2026-11: healthy twins begin at 7.5 at most; from 12 on a loud head costs 2 % or more"
 )
 DEAFENING = Limit(300.0, "times guessing", "2026-11: loud heads cost a tenth under Adam, all under SGD at rates of use")
 DRIFT_SLOWS = Limit(2.0, "decades", "as the fall of δ")

@@ -113,13 +113,14 @@ def _lost(run: Run, pace: Pace, values: NDArray[np.float64]) -> Iterable[Finding
     if _had_learned(finite):
         before = before[-1:]  # large steps of long ago did no lasting harm
     overshot = np.nanmax(before) > limits.LEAP.value or _sustained(before) > limits.OVERSHOOT.value
+    size = "the weights' size"
     rising = bool(finite[-1] > limits.BLOWN_UP.value * abs(finite[0]) and np.nanmax(before) > limits.REBOUND_PACE.value)
     if not overshot and not rising:
         return
     yield Finding(
         severity=Severity.STOPS,
         summary=(
-            f"steps of up to {_readable(float(np.nanmax(before)), "the weights' size")} drove the loss "
+            f"steps of up to {_readable(float(np.nanmax(before)), size)} drove the loss "
             + (f"from {finite[0]:.3g} to {finite.max():.3g} and " if finite.max() > finite[0] else "")
             + "out of the range of numbers"
         ),
