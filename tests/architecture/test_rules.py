@@ -24,6 +24,7 @@ CODES = {
     "A201": "saturated_activation",
     "W101": "poor_initialization",
     "W102": "poor_initialization",
+    "W103": "poor_initialization",
     "U101": "learning_rate_too_high",
     "U102": "learning_rate_too_low",
     "N101": "non_finite",
