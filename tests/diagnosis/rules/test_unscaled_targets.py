@@ -43,3 +43,21 @@ def test_answers_that_a_constant_brings_to_the_scale_of_the_targets_are_in_order
     assert unscaled_targets(given(1.0, 0.1))
     if abs(mean) > 10 * std:
         assert unscaled_targets(given(std, 0.1 * std)), "the mean is out of reach"
+
+
+def of_terms(*terms: dict[str, object]) -> Run:
+    event = {"step": 0, "kind": "sum", "targets": None, "outputs": None, "terms": list(terms)}
+    return make_run(delta_rms=[1.0, 1.0], events={"loss_kind": [event]})
+
+
+def test_each_term_of_a_sum_is_judged_by_its_own_targets() -> None:
+    named = {"kind": "cross_entropy", "targets": None, "layer": "fc1"}
+    priced = {"kind": "mse", "targets": {"mean": 900.0, "std": 300.0}, "outputs": None, "layer": "fc2"}
+    sound = {"kind": "l1", "targets": {"mean": 0.1, "std": 1.0}, "outputs": None, "layer": "fc2"}
+    (finding,) = unscaled_targets(of_terms(named, priced, sound))
+    assert "of fc2 have mean 900 and standard deviation 300" in finding.summary
+    assert "9e+05 times" in finding.consequence
+    assert "(y − 900) / 300" in finding.summary
+    assert unscaled_targets(of_terms(named, sound)) == ()
+    with pytest.raises(NotRecorded):
+        unscaled_targets(of_terms(named, named))

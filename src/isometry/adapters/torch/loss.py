@@ -1,7 +1,7 @@
 """What can be read off the graph behind a loss: its kind, its targets, and where it stopped being finite."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isometry.adapters.torch import measure
-from isometry.adapters.torch.residual import CASTS, RESHAPES, Residual, residual_of
+from isometry.adapters.torch.residual import CASTS, REDUCING, RESHAPES, Residual, residual_of
 from isometry.adapters.torch.singular import fault_of, operation, saved, slope_fault_of, without_slope_somewhere
 from isometry.network.signals import MOMENTS, Signal
 from isometry.statistics.reach import RANGES
@@ -52,6 +52,10 @@ APPLIED = {
     "ExpBackward0": "exponential",
 }
 """Nonlinearities whose range is bounded on one side or both."""
+ALIKE = frozenset({"cross_entropy"})
+"""Losses of one scale, whatever they are of."""
+UNKNOWN = dict.fromkeys(("classes", "targets", "outputs", "value", "phi", "beyond", "factor"))
+"""What there is to tell of a loss beside its kind."""
 LOOK_AT_MOST = 64
 """Nodes behind the loss in which its kind is looked for."""
 WALK_AT_MOST = 100_000
@@ -59,7 +63,11 @@ ASK_AT_MOST = 256
 """Nodes behind a finite loss that are asked, in a recorded step, whether their gradient will be finite."""
 
 
-def describe_loss(loss: Tensor) -> dict[str, Any]:
+ADDING = frozenset({"AddBackward0", "SubBackward0", "StackBackward0", "CatBackward0"})
+"""What several terms of a loss are put together with."""
+
+
+def describe_loss(loss: Tensor, names: Mapping[int, str] | None = None) -> dict[str, Any]:
     """Kind of a loss, number of classes, and the moments of its targets and outputs where autograd has kept them.
 
     ``phi`` is the nonlinearity of bounded range from which the loss function takes its logits, or the numbers that are
@@ -68,24 +76,71 @@ def describe_loss(loss: Tensor) -> dict[str, Any]:
 
     ``l1`` and squares written by hand are told by their pattern of operations; of their targets there is nothing to
     tell where the prediction is not known.
+
+    Of a loss that adds several known ones up the kind is ``sum``, and ``terms`` has them one by one, each with the
+    layer that gave its prediction; all else is then unknown. Several cross-entropies, as of the words of a sentence,
+    are described by one of them.
+
+    Args:
+        loss: the loss, its graph still whole.
+        names: layer of each parameter, by ``id``.
     """
-    by_hand = residual_of(loss)
+    terms = [_term(node, names or {}) for node in _terms(loss.grad_fn)]
+    known = [term for term in terms if term is not None]
+    if len(known) > 1 and not ({term["kind"] for term in known} <= ALIKE):
+        return {"kind": "sum", "terms": known} | UNKNOWN
+    by_hand = residual_of(loss.grad_fn)
     if by_hand is not None:
         return _described_by_hand(by_hand)
     queue, seen = [loss.grad_fn], 0
-    names: list[str] = []
+    passed: list[str] = []
     while queue and seen < LOOK_AT_MOST:
         node = queue.pop(0)
         if node is None:
             continue
         seen += 1
         name = node.name()
-        names.append(name)
+        passed.append(name)
         if name in KINDS:
             return _described(KINDS[name], name, node)
         queue.extend(following for following, _ in node.next_functions)
-    unknown = dict.fromkeys(("classes", "targets", "outputs", "value", "phi", "beyond", "factor"))
-    return {"kind": _pattern(names)} | unknown
+    return {"kind": _pattern(passed)} | UNKNOWN
+
+
+def _terms(loss: Any) -> list[Any]:
+    """The operations whose results a loss adds up, however each is multiplied by a constant or averaged."""
+    found: list[Any] = []
+    queue = [loss] if loss is not None else []
+    while queue and len(found) < LOOK_AT_MOST:
+        node = queue.pop(0)
+        following = [each for each, _ in node.next_functions if each is not None]
+        is_alone = node.name() in REDUCING | RESHAPES | CASTS and len(following) == 1
+        if node.name() in ADDING or is_alone:
+            queue.extend(following)
+        elif all(node is not other for other in found):
+            found.append(node)
+    return found
+
+
+def _term(node: Any, names: Mapping[int, str]) -> dict[str, Any] | None:
+    """One known term of a loss; None where it is another."""
+    if node.name() in KINDS:
+        return _described(KINDS[node.name()], node.name(), node) | {"layer": _giver(_given(node), names)}
+    by_hand = residual_of(node)
+    if by_hand is None:
+        return None
+    return _described_by_hand(by_hand) | {"layer": _giver(by_hand.given, names)}
+
+
+def _giver(node: Any, names: Mapping[int, str]) -> str:
+    """The layer whose result this is, but for operations on that alone; empty where several or none come together."""
+    while node is not None:
+        found = _layer_of(node, names)
+        following = [each for each, _ in node.next_functions if each is not None]
+        if found or len(following) != 1:
+            return found
+        (node,) = following
+    return ""
 
 
 def _described(kind: str, name: str, node: Any) -> dict[str, Any]:
@@ -377,7 +432,7 @@ def _variables(node: Any) -> list[Tensor]:
     return found
 
 
-def _layer_of(node: Any, names: dict[int, str]) -> str:
+def _layer_of(node: Any, names: Mapping[int, str]) -> str:
     for variable in _variables(node):
         if id(variable) in names:
             return names[id(variable)]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isometry.adapters.torch.singular import saved
 
-__all__ = ["CASTS", "RESHAPES", "Residual", "residual_of"]
+__all__ = ["CASTS", "REDUCING", "RESHAPES", "Residual", "residual_of"]
 
 ERRORS = {"PowBackward0": "mse", "AbsBackward0": "l1"}
 RESULTS = frozenset(f"{name}Backward0" for name in ("Sigmoid", "Tanh", "Relu", "Exp", "Softmax"))
@@ -41,12 +41,14 @@ class Residual:
 
 
 @torch.no_grad()
-def residual_of(loss: Tensor) -> Residual | None:
+def residual_of(loss: Any) -> Residual | None:
     """The error that a loss is the mean or sum of; None where it is another loss, or its prediction is not known.
+
+    The loss is told by the operation that gave it.
 
     The target must be a constant: a difference of two things that are learnt is no error.
     """
-    error = _without(loss.grad_fn, REDUCING)
+    error = _without(loss, REDUCING)
     kind = ERRORS.get(error.name()) if error is not None else None
     if kind is None or (kind == "mse" and error._saved_exponent != 2):
         return None

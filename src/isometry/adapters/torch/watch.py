@@ -523,7 +523,8 @@ class TorchWatch:
             self._outbreak.lost(loss, self._step, self._recording)
         if not self._loss_known and self._recording is not None:
             self._loss_known = True
-            self._ledger.event("loss_kind", self._step, **describe_loss(loss))
+            owners = {id(parameter): site.name for site in self._sites.all for parameter in site.parameters.values()}
+            self._ledger.event("loss_kind", self._step, **describe_loss(loss, owners))
 
     def _accumulating(self) -> bool:
         """Whether the gradient of an earlier backward pass of this step is still there, to be added to."""

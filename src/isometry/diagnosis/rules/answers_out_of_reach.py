@@ -39,10 +39,15 @@ def answers_out_of_reach(run: Run) -> Iterable[Finding]:
     event = next(iter(run.history.events("loss_kind")), None)
     if event is None or "phi" not in event:
         raise NotRecorded("no loss whose graph tells what the output goes through")
-    phi, kind = event["phi"], str(event.get("kind"))
-    if phi not in RANGES:
-        return
-    share = _share_left(kind, phi, event)
+    for term in event.get("terms") or [event]:
+        if term["phi"] in RANGES:
+            yield from _out_of_reach(run, term, first_step=int(event["step"]))
+
+
+def _out_of_reach(run: Run, term: Mapping[str, Any], *, first_step: int) -> Iterable[Finding]:
+    """Of a loss, or of one of those that it adds up."""
+    phi, kind = str(term["phi"]), str(term["kind"])
+    share = _share_left(kind, phi, term)
     if share is None or share < limits.OUT_OF_REACH.value:
         return
     low, high = RANGES[phi]
@@ -56,7 +61,7 @@ def answers_out_of_reach(run: Run) -> Iterable[Finding]:
             f"{share:.0%} of what guessing loses stay whatever is learned"
         ),
         layers=layers,
-        first_step=int(event["step"]),
+        first_step=first_step,
         causes=(Cause("output activation", None, f"No weights take the answers out of the range of {phi}.", layers),),
         evidence=(limits.OUT_OF_REACH.evidence("least loss over that of guessing", share),),
         consequence="The loss cannot come down further, and the gradient passes one more slope.",
