@@ -263,6 +263,13 @@ def test_a_cure_that_the_scatter_of_the_untreated_hides_is_proved_from_more_seed
     assert any("ahead from every seed, and their scatter may be luck; 4 seeds more." in one for one in trial.said)
 
 
+def test_a_treatment_whose_own_scores_scatter_is_not_what_one_stops_at(made: Made) -> None:
+    uneven = (0.3, 0.9, 0.2)
+    trial = made({UNTREATED: STUCK, REDRAW: uneven, WARM: GOOD}, healthy=tuple((REDRAW, seed) for seed in range(3)))
+    outcome = trial.treat(REDRAW, WARM)
+    assert (outcome.prescription.edits, [len(arm.courses) for arm in outcome.trials]) == (WARM, [3, 3, 3])
+
+
 def test_the_best_of_what_did_not_help_is_proved_from_more_seeds_at_the_end(made: Made) -> None:
     trial = made({UNTREATED: SCATTERED, WARM: (0.1, 0.9, 0.1), REDRAW: ABOVE, CLIP: (0.1, 0.8, 0.2)})
     outcome = trial.treat(WARM, REDRAW, CLIP)

@@ -10,7 +10,17 @@ from isometry.treatment.contrast import number
 from isometry.treatment.naming import named
 from isometry.treatment.outcome import Arm
 
-__all__ = ["behind_a_rival", "best_of", "compared", "helped", "promising", "saying_nothing", "told", "worse"]
+__all__ = [
+    "behind_a_rival",
+    "best_of",
+    "compared",
+    "helped",
+    "promising",
+    "saying_nothing",
+    "steadier",
+    "told",
+    "worse",
+]
 
 
 def helped(arm: Arm) -> bool:
@@ -27,6 +37,13 @@ def promising(arm: Arm) -> bool:
     if arm.stopped or arm.contrast is None or helped(arm):
         return False
     return arm.contrast.ahead == arm.contrast.seeds
+
+
+def steadier(arm: Arm, untreated: Arm) -> bool:
+    """Whether its scores scatter less than the untreated ones, so that it is these that hide what it does."""
+    return float(np.std([course.score for course in arm.courses])) < float(
+        np.std([course.score for course in untreated.courses])
+    )
 
 
 def worse(arm: Arm) -> bool:

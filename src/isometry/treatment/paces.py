@@ -57,8 +57,9 @@ PART = 0.1
 PART_OF_ADAPTIVE = 1 / 3
 """… and of one whose optimiser has to learn the sizes of the gradients first."""
 AT_ITS_RATE = 30
-"""Times the rate, or parts of it, that an adaptive optimiser's steps are, at most. RMSprop begins with ten times the
-rate, and Adam's largest step is never below a third of it; Adadelta's are 1 / 30 to 1 / 100, measured 2026-11."""
+"""Times the rate, or parts of it, that an adaptive optimiser's steps are, at most. By their formulas the first step of
+Adam and Adagrad is the rate, that of RMSprop 1 / √(1 − α) = 10 times as much; that of Adadelta √(ε / (1 − ρ)) = 1 / 316
+as much, where gradients are far above √ε."""
 LATE = frozenset({"radam"})
 """Optimisers that do not divide their first steps, so that these do not tell how large the others are."""
 FORGETTING = 0.999

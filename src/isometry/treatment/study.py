@@ -17,7 +17,7 @@ from isometry.history.run import Run
 from isometry.history.store import open_run
 from isometry.network.script import Script
 from isometry.network.trial import Course, Trainer
-from isometry.treatment.arms import behind_a_rival, best_of, compared, helped, promising, saying_nothing, told
+from isometry.treatment.arms import behind_a_rival, best_of, compared, helped, promising, saying_nothing, steadier, told
 from isometry.treatment.between import farther_than, finer_than
 from isometry.treatment.combination import further_than
 from isometry.treatment.conclusion import concluded
@@ -56,9 +56,9 @@ def treat(
     ``(1 + most) · seeds`` trainings are made. Of those that helped, the one with the best mean score is prescribed.
 
     Scores of a sick network may scatter so widely that three differences of one sign tell nothing. Where such a
-    treatment leaves a healthy run, or is the best of all and none helped, it and the untreated training are made from
-    as many more seeds as tell a difference by its sign: four beyond the first three. Only this look at the best one of
-    a study in which nothing helped goes beyond the number of trainings above.
+    treatment leaves a healthy run and scores that scatter less, or is the best of all and none helped, it and the
+    untreated training are made from as many more seeds as tell a difference by its sign: four beyond the first three.
+    Only this look at the best one of a study in which nothing helped goes beyond the number of trainings above.
 
     Several treatments are several chances to be lucky. So the k-th comparison needs an interval of confidence
     1 − 0.05 / k: of studies in which none of five treatments makes a difference, differences follow a normal law and
@@ -156,7 +156,7 @@ class _Study:
             self.say(f"{named(plan)}: {told(arm)}.")
             after = self.diagnosis(arm) if compared(arm) else None
             place += not arm.stopped
-            if promising(arm) and after is not None and after.healthy:
+            if promising(arm) and steadier(arm, untreated) and after is not None and after.healthy:
                 left = (1 + most) * len(self.seeds) - spent - len(arm.courses)
                 if 0 < self.price(arm, place=place) <= left:
                     arm, untreated = self.told_apart(arm, untreated, place=place)
