@@ -7,7 +7,7 @@ is what the twin reaches from every seed. ``python benchmarks/repair/run.py --ca
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -22,70 +22,97 @@ from torch.nn import functional as F
 from isometry import Experiment
 from isometry.adapters.torch.trials import TorchTrainer
 
-__all__ = ["HELD_OUT", "TWINS"]
+__all__ = [
+    "BINARY",
+    "HELD_OUT",
+    "Data",
+    "Pair",
+    "Reader",
+    "accuracy",
+    "cases_of",
+    "chain",
+    "digits",
+    "explained",
+    "images_again",
+    "print_scores",
+    "split",
+    "standard",
+    "symbols",
+    "training",
+    "tumours",
+    "wines",
+]
 
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
 """Inputs and targets to train on, then those to score by."""
+Pair = tuple[str, float, Experiment, Experiment]
+"""Name, target, the sick training and its twin."""
 
 
 # Data -----------------------------------------------------------------------------------------------------------------
 
 
-def _split(inputs: Any, targets: Any, *, share: float = 0.75) -> Data:
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(1))
-    x, y = torch.as_tensor(np.asarray(inputs), dtype=torch.float32)[order], torch.as_tensor(np.asarray(targets))[order]
-    cut = int(share * len(x))
+def split(inputs: Any, targets: Any, *, seed: int = 1) -> Data:
+    """Three quarters to train on. Numbers that are not whole become float32."""
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
+    x, y = (_single(torch.as_tensor(np.asarray(values)))[order] for values in (inputs, targets))
+    cut = int(0.75 * len(x))
     return x[:cut], y[:cut], x[cut:], y[cut:]
 
 
-def _standard(data: Data) -> Data:
+def _single(values: Tensor) -> Tensor:
+    return values.float() if values.is_floating_point() else values
+
+
+def standard(data: Data) -> Data:
+    """Each input of mean 0 and deviation 1."""
     mean, deviation = data[0].mean(0), data[0].std(0).clamp(min=1e-6)
     return (data[0] - mean) / deviation, data[1], (data[2] - mean) / deviation, data[3]
 
 
 @cache
-def tumours() -> Data:
+def tumours(seed: int = 1) -> Data:
     """30 measurements of very different sizes; two classes as one column."""
     found = datasets.load_breast_cancer()
-    return _split(found.data, found.target.astype(np.float32)[:, None])
+    return split(found.data, found.target.astype(np.float32)[:, None], seed=seed)
 
 
 @cache
-def wines() -> Data:
+def wines(seed: int = 1) -> Data:
     """13 measurements; three classes."""
     found = datasets.load_wine()
-    return _split(found.data, found.target)
+    return split(found.data, found.target, seed=seed)
 
 
 @cache
-def digits() -> Data:
+def digits(seed: int = 1) -> Data:
     """Images of 8 × 8 pixels from 0 to 1."""
     found = datasets.load_digits()
-    return _split(found.data / 16, found.target)
+    return split(found.data / 16, found.target, seed=seed)
 
 
 @cache
 def surface() -> Data:
     """Friedman's first function of ten numbers, of mean 0 and deviation 1; 1,200 points."""
     inputs, targets = datasets.make_friedman1(1200, noise=0.5, random_state=0)
-    return _split(inputs, ((targets - targets.mean()) / targets.std()).astype(np.float32)[:, None])
+    return split(inputs, ((targets - targets.mean()) / targets.std()).astype(np.float32)[:, None])
 
 
 @cache
 def moons() -> Data:
     """Two half circles, 1,200 points."""
     inputs, targets = datasets.make_moons(1200, noise=0.15, random_state=0)
-    return _split(inputs, targets)
+    return split(inputs, targets)
 
 
 @cache
-def symbols(length: int, kinds: int = 6) -> Data:
-    """Sequences of noise whose first entry is marked: which of the kinds it was is asked at the end."""
+def symbols(length: int, kinds: int = 6, *, marked: int = 0, seed: int = 1) -> Data:
+    """Sequences of noise of which one entry is marked: which of the kinds it was is asked at the end."""
     draw = np.random.default_rng(0)
     targets = draw.integers(0, kinds, 1600)
     inputs = 0.1 * draw.standard_normal((1600, length, kinds))
-    inputs[np.arange(1600), 0, targets] += 1.0
-    return _split(inputs, targets)
+    inputs[np.arange(1600), marked, targets] += 1.0
+    return split(inputs, targets, seed=seed)
 
 
 def _scaled(data: Data, mean: float, deviation: float) -> Data:
@@ -95,7 +122,7 @@ def _scaled(data: Data, mean: float, deviation: float) -> Data:
 # Scores ---------------------------------------------------------------------------------------------------------------
 
 
-def _share(outputs: Tensor, targets: Tensor) -> float:
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """Of right answers."""
     if outputs.shape[-1] == 1:
         return float(((outputs > 0) == (targets > 0.5)).float().mean())
@@ -107,7 +134,7 @@ def _over_half(outputs: Tensor, targets: Tensor) -> float:
     return float(((outputs > 0.5) == (targets > 0.5)).float().mean())
 
 
-def _explained(outputs: Tensor, targets: Tensor) -> float:
+def explained(outputs: Tensor, targets: Tensor) -> float:
     """Share of the variance."""
     return float(1 - (outputs - targets).square().mean() / targets.var(correction=0))
 
@@ -118,7 +145,7 @@ def training(
     optimizer: Callable[[Any], Any],
     *,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
-    score: Callable[[Tensor, Tensor], float] = _share,
+    score: Callable[[Tensor, Tensor], float] = accuracy,
     epochs: int = 10,
     batch_size: int = 32,
 ) -> Experiment:
@@ -255,8 +282,9 @@ def _rebuild(width: int, fill: Callable[[Tensor], Any] | None) -> Callable[[], n
     return chain([64, width, width, 16, width, width, 64], nn.Tanh, fill=fill)
 
 
-def _images_again() -> Data:
-    inputs, _, others, _ = digits()
+def images_again(seed: int = 1) -> Data:
+    """The digits as their own targets."""
+    inputs, _, others, _ = digits(seed)
     return inputs, inputs, others, others
 
 
@@ -282,18 +310,18 @@ def _memory(forget: float) -> Callable[[], nn.Module]:
 BINARY = F.binary_cross_entropy_with_logits
 RMS, ADAGRAD, ADAMW = torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.AdamW
 
-PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
+PAIRS: tuple[Pair, ...] = (
     (
         "measurements as they come, tanh, Adam",
         0.93,
         training(chain([30, 48, 48, 48, 1], nn.Tanh), tumours(), adam(1e-3), loss=BINARY),
-        training(chain([30, 48, 48, 48, 1], nn.Tanh), _standard(tumours()), adam(1e-3), loss=BINARY),
+        training(chain([30, 48, 48, 48, 1], nn.Tanh), standard(tumours()), adam(1e-3), loss=BINARY),
     ),
     (
         "measurements as they come, ReLU, SGD",
         0.9,
         training(chain([13, 40, 40, 3], nn.ReLU), wines(), sgd(0.05, 0.9), epochs=20),
-        training(chain([13, 40, 40, 3], nn.ReLU), _standard(wines()), sgd(0.05, 0.9), epochs=20),
+        training(chain([13, 40, 40, 3], nn.ReLU), standard(wines()), sgd(0.05, 0.9), epochs=20),
     ),
     (
         "targets of 2,000 ± 150, GELU, SGD with momentum",
@@ -303,9 +331,9 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
             _scaled(surface(), 2000, 150),
             sgd(0.02, 0.9),
             loss=F.mse_loss,
-            score=_explained,
+            score=explained,
         ),
-        training(chain([10, 64, 64, 1], nn.GELU), surface(), sgd(0.02, 0.9), loss=F.mse_loss, score=_explained),
+        training(chain([10, 64, 64, 1], nn.GELU), surface(), sgd(0.02, 0.9), loss=F.mse_loss, score=explained),
     ),
     (
         "ELU, N(0, 0.5²), 10 layers, regression",
@@ -315,14 +343,14 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
             surface(),
             adam(1e-3),
             loss=F.mse_loss,
-            score=_explained,
+            score=explained,
         ),
         training(
             chain([10, *[56] * 9, 1], nn.ELU, fill=normal(1 / 56**0.5)),
             surface(),
             adam(1e-3),
             loss=F.mse_loss,
-            score=_explained,
+            score=explained,
         ),
     ),
     (
@@ -377,14 +405,14 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
         "autoencoder, tanh, N(0, 0.01²)",
         0.8,
         training(
-            _rebuild(48, normal(0.01)), _images_again(), sgd(0.5, 0.9), loss=F.mse_loss, score=_explained, epochs=15
+            _rebuild(48, normal(0.01)), images_again(), sgd(0.5, 0.9), loss=F.mse_loss, score=explained, epochs=15
         ),
         training(
             _rebuild(48, nn.init.xavier_normal_),
-            _images_again(),
+            images_again(),
             sgd(0.5, 0.9),
             loss=F.mse_loss,
-            score=_explained,
+            score=explained,
             epochs=15,
         ),
     ),
@@ -417,12 +445,12 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
         0.92,
         training(
             chain([30, 32, 32, 1], nn.ReLU, last=nn.Sigmoid),
-            _standard(tumours()),
+            standard(tumours()),
             sgd(0.01),
             loss=BINARY,
             score=_over_half,
         ),
-        training(chain([30, 32, 32, 1], nn.ReLU), _standard(tumours()), sgd(0.05), loss=BINARY),
+        training(chain([30, 32, 32, 1], nn.ReLU), standard(tumours()), sgd(0.05), loss=BINARY),
     ),
     (
         "hardtanh, N(0, 2²), 8 layers",
@@ -435,17 +463,17 @@ PAIRS: tuple[tuple[str, float, Experiment, Experiment], ...] = (
         0.7,
         training(
             _rebuild(48, None),
-            _images_again(),
+            images_again(),
             sgd(0.02),
             loss=lambda outputs, targets: F.mse_loss(outputs, targets, reduction="sum"),
-            score=_explained,
+            score=explained,
         ),
         training(
             _rebuild(48, None),
-            _images_again(),
+            images_again(),
             sgd(0.02 / 20),
             loss=lambda outputs, targets: F.mse_loss(outputs, targets, reduction="sum"),
-            score=_explained,
+            score=explained,
         ),
     ),
     (
@@ -478,31 +506,35 @@ HEALTHY: tuple[tuple[str, Experiment], ...] = (
     ("healthy: Adagrad", PAIRS[15][3]),
 )
 
-HELD_OUT = (
-    *(Case(name, True, sick, target) for name, target, sick, _ in PAIRS),
-    *(Case(name, False, experiment, 0.0) for name, experiment in HEALTHY),
-)
-TWINS = tuple(Case(name, False, twin, target) for name, target, _, twin in PAIRS)
+
+def cases_of(pairs: Sequence[Pair], healthy: Sequence[tuple[str, Experiment]]) -> tuple[Case, ...]:
+    """The sick ones of these pairs, then the healthy ones."""
+    return (
+        *(Case(name, True, sick, target) for name, target, sick, _ in pairs),
+        *(Case(name, False, experiment, 0.0) for name, experiment in healthy),
+    )
 
 
-def main() -> int:
+def print_scores(pairs: Sequence[Pair]) -> int:
+    """Train both of each pair whose name has one of the words of the command line; 1 if a twin misses its target."""
     torch.set_num_threads(1)
     missed = 0
-    for case, (_, _, sick, _) in zip(TWINS, PAIRS, strict=True):
-        if not any(word in case.name for word in sys.argv[1:] or [""]):
+    for name, target, *both in pairs:
+        if not any(word in name for word in sys.argv[1:] or [""]):
             continue
-        twin, ill = (
-            [TorchTrainer(experiment).train((), seed=seed, run=None).score for seed in range(3)]
-            for experiment in (case.experiment, sick)
+        ill, twin = (
+            [TorchTrainer(experiment).train((), seed=seed, run=None).score for seed in range(3)] for experiment in both
         )
-        missed += min(twin) < case.target
+        missed += min(twin) < target
         print(
-            f"{case.target:.2f}  twin {min(twin):.2f} to {max(twin):.2f}, sick {statistics.median(ill):.2f}  "
-            f"{case.name}{'  TARGET NOT REACHED' if min(twin) < case.target else ''}",
+            f"{target:.2f}  twin {min(twin):.2f} to {max(twin):.2f}, sick {statistics.median(ill):.2f}  "
+            f"{name}{'  TARGET NOT REACHED' if min(twin) < target else ''}",
             flush=True,
         )
     return int(missed > 0)
 
 
+HELD_OUT = cases_of(PAIRS, HEALTHY)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_scores(PAIRS))

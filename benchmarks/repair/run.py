@@ -1,6 +1,6 @@
 """How many sick trainings ``isometry.fix`` repairs, and whether it leaves healthy ones alone.
 
-python benchmarks/repair/run.py [--cases heldout] [--only WORD] [--seeds 3] [--most 5] [--write docs/repair.md]
+python benchmarks/repair/run.py [--cases heldout|unusual] [--only WORD] [--seeds 3] [--most 5] [--write docs/repair.md]
 
 Repaired is a training whose treated arm reaches the case's target from at least two of three seeds, within the same
 number of steps. Beside it two baselines with as many trainings: changes drawn at random from the same remedies, and
@@ -43,6 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cases import CASES, Case
 from heldout import HELD_OUT
 from pages import put
+from unusual import UNUSUAL
 
 CAUTION = """\
 Repaired means that the treated arm reaches the case's target (accuracy 0.85 on images not trained on; 0.5 for the
@@ -50,7 +51,7 @@ recurrent network) from at least two of three seeds, within the same number of s
 authors of the remedies, the first thirty sick ones before the remedies were run on them and those from "targets around
 5,000" on together with their remedies, so they say less than cases of somebody else would.
 That a target can be reached is shown by the repairs themselves; of the batch-norm network of 40 layers it is not."""
-SETS = {"known": CASES, "heldout": HELD_OUT}
+SETS = {"known": CASES, "heldout": HELD_OUT, "unusual": UNUSUAL}
 ENOUGH = 2 / 3
 """Share of the seeds that must reach the target."""
 
