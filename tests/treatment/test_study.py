@@ -729,8 +729,8 @@ def test_outcome_does_not_depend_on_the_engine(made: Made, engine: Engine, tmp_p
 
 @pytest.mark.slow
 def test_training_whose_process_dies_is_told_and_tried_again_by_the_same_call(made: Made) -> None:
-    trial = made({UNTREATED: STUCK, GENTLE: GOOD, WARM: GOOD}, deadly=((UNTREATED, 1), (GENTLE, 0), (WARM, 2)))
-    outcome = trial.treat(GENTLE, WARM, engine=Pool(2, say=refuse))
+    trial = made({UNTREATED: STUCK, REDRAW: GOOD, WARM: GOOD}, deadly=((UNTREATED, 1), (REDRAW, 0), (WARM, 2)))
+    outcome = trial.treat(REDRAW, WARM, engine=Pool(2, say=refuse))
     died = "its process ended with exit code 9"
     assert [course.fault for course in outcome.trials[0].courses] == ["", died, ""]
     assert [arm.left_out for arm in outcome.trials[1:]] == [(0, 1), (1, 2)]
@@ -740,11 +740,11 @@ def test_training_whose_process_dies_is_told_and_tried_again_by_the_same_call(ma
     assert f"untreated, seed 1: {died}; the same call would train it again." in trial.said
     before = trial.trainer.trained
     trial.trainer = replace(trial.trainer, deadly=())
-    outcome = trial.treat(GENTLE, WARM)
+    outcome = trial.treat(REDRAW, WARM)
     assert outcome.verdict == "helped"
     assert not any(course.fault for arm in outcome.trials for course in arm.courses)
     assert len(before) == len(set(before)) == 6
-    assert sorted(trial.trainer.trained[6:]) == ["['ScaleRate'] 0", "['WarmUp'] 2", "[] 1"]
+    assert sorted(trial.trainer.trained[6:]) == ["['Reinitialise', 'ScaleRate'] 0", "['WarmUp'] 2", "[] 1"]
 
 
 def test_a_seed_that_the_same_fault_ends_with_and_without_a_treatment_says_nothing_of_it(made: Made) -> None:

@@ -34,7 +34,7 @@ def compared(arm: Arm) -> bool:
 
 def promising(arm: Arm) -> bool:
     """Whether it came out ahead from every seed, and only their scatter leaves it open whether that was luck."""
-    if arm.stopped or arm.contrast is None or helped(arm):
+    if arm.stopped or arm.left_out or arm.contrast is None or helped(arm):
         return False
     return arm.contrast.ahead == arm.contrast.seeds
 
